@@ -1,0 +1,36 @@
+/* Generations: what tells a runner, without a question to the database, that nothing has changed for
+ * it. One mapped file per host and instance, hosts/<host name>, shared by httpd's processes and
+ * ci-builds. A runner's value is an opaque text made of the file's epoch and a counter found by the
+ * runner's id (two runners may share one: that only makes a value change too often).
+ *
+ * A process may be killed between the commit of what concerns a runner and the raise that says so.
+ * Hence `intend` before the commit (under the instance's writer lock) and `settle` after the raise:
+ * while an intention stands nobody may trust a value, and who next intends and finds one standing
+ * raises everything first.
+ */
+#ifndef CIB_GENERATION_H
+#define CIB_GENERATION_H
+
+#include "files/cib_storage.h"
+
+typedef struct cib_generation_t cib_generation_t;
+
+/* Map this host's file, making it where it is not. Unmapped with `pool`. */
+apr_status_t cib_generation_open(cib_generation_t **gen, const cib_storage_t *storage,
+                                 apr_pool_t *pool);
+
+/* The runner's value now, to be read before the database is: at most 40 characters, in `pool`. */
+const char *cib_generation_value(cib_generation_t *gen, apr_int64_t runner_id, apr_pool_t *pool);
+
+/* Is `value` the runner's value now, and no intention standing? */
+int cib_generation_is_current(cib_generation_t *gen, apr_int64_t runner_id, const char *value);
+
+/* Before a commit that will raise, and after the raise. Only under the instance's writer lock. */
+void cib_generation_intend(cib_generation_t *gen);
+void cib_generation_settle(cib_generation_t *gen);
+
+/* Change one runner's value; change everybody's. */
+void cib_generation_raise(cib_generation_t *gen, apr_int64_t runner_id);
+void cib_generation_raise_all(cib_generation_t *gen);
+
+#endif

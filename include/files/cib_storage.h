@@ -1,0 +1,68 @@
+/* The storage directory. It describes itself, as a git repository does:
+ *
+ *   config            driver and its parameters, instance id, secret (JSON, mode 0600)
+ *   lock              flock: whoever writes to a SQLite database of this instance holds it
+ *   ci-builds.db      the SQLite database, where that is the driver (and its -wal, -shm)
+ *   artifacts/M/K/    blobs, one file each, named <build id>-<type>-<random> (M = id / 1,000,000,
+ *                     K = id / 1,000 % 1,000: at most a thousand builds in a folder)
+ *   traces/M/K/       <build id>.log and <build id>.state
+ *   hosts/<name>      the generations of one host's instance (mapped, see cib_generation.h)
+ *
+ * Directories are 0750, files 0640 but for the config. Everything is on one filesystem, so that link
+ * and rename are atomic. All functions return apr_status_t; errno's values come through as they are.
+ */
+#ifndef CIB_STORAGE_H
+#define CIB_STORAGE_H
+
+#include <apr_file_io.h>
+#include <apr_pools.h>
+
+#define CIB_SECRET_LEN 32
+
+typedef struct cib_storage_t {
+    const char *dir;    /* absolute, no trailing slash */
+    const char *driver; /* "sqlite3" or "pgsql" */
+    const char *params; /* DBDParams: the SQLite file's path, or a conninfo */
+    const char *id;     /* the instance's id: 32 hex digits; the database holds the same */
+    unsigned char secret[CIB_SECRET_LEN];
+} cib_storage_t;
+
+/* Where a file belongs. */
+typedef enum { CIB_AREA_ARTIFACTS, CIB_AREA_TRACES } cib_area_e;
+
+/* Make the tree below `dir` (which may exist, empty or not) with a new id and secret, durably, the
+ * config last: a directory with a config is whole. `params` NULL: DIR/ci-builds.db for sqlite3.
+ * APR_EEXIST: it is a storage directory already. */
+apr_status_t cib_storage_create(const char *dir, const char *driver, const char *params,
+                                apr_pool_t *pool);
+
+/* Read the config. APR_ENOENT: no such directory, or not a storage directory; APR_EINVAL: a config
+ * that cannot be understood. The result lives in `pool`. */
+apr_status_t cib_storage_open(cib_storage_t **storage, const char *dir, apr_pool_t *pool);
+
+/* The path of a file of the storage directory, e.g. "lock". In `pool`. */
+const char *cib_storage_path(const cib_storage_t *storage, const char *name, apr_pool_t *pool);
+
+/* Bytes that an unprivileged writer can still store. */
+apr_status_t cib_storage_free_bytes(const cib_storage_t *storage, apr_int64_t *bytes,
+                                    apr_pool_t *pool);
+
+/* Remove one file of an area durably; APR_SUCCESS where it was not there. `name` is a blob's name or a
+ * trace's "<id>.log"; `freed` (or NULL) takes the bytes. */
+apr_status_t cib_storage_remove(const cib_storage_t *storage, cib_area_e area, const char *name,
+                                apr_int64_t *freed, apr_pool_t *pool);
+
+/* Visit each file of an area. `locked`: somebody is still making it. A callback's error ends the walk
+ * and is returned. `pool` given to the callback is cleared after each file. */
+typedef struct cib_stored_file_t {
+    const char *name;
+    apr_int64_t build_id; /* the number its name begins with, 0 where there is none */
+    apr_int64_t size;
+    int locked;
+} cib_stored_file_t;
+typedef apr_status_t (*cib_storage_visit_fn)(void *baton, const cib_stored_file_t *file,
+                                             apr_pool_t *pool);
+apr_status_t cib_storage_walk(const cib_storage_t *storage, cib_area_e area,
+                              cib_storage_visit_fn visit, void *baton, apr_pool_t *pool);
+
+#endif
