@@ -4,9 +4,9 @@
  *   (commit the row that names it); cib_blob_keep
  *
  * A blob that is not kept leaves nothing behind: the pool's cleanup, or a killed process, drops the
- * unnamed file (O_TMPFILE; a named one beginning with a dot where the filesystem has none), and after
- * publish unlinks the name. From begin to keep the file is locked (flock), so that upkeep can tell
- * an upload from an orphan at any age.
+ * unnamed file (O_TMPFILE; a named one beginning with a dot where the filesystem has none), and
+ * after publish unlinks the name. From begin to keep the file is locked (flock), so that upkeep can
+ * tell an upload from an orphan at any age.
  */
 #ifndef CIB_BLOB_H
 #define CIB_BLOB_H
@@ -15,8 +15,8 @@
 
 typedef struct cib_blob_t cib_blob_t;
 
-/* Begin a blob of `build_id` in `area`; `type` ("archive", "metadata", ...: letters only) goes into its
- * name. Everything lives in `pool`. */
+/* Begin a blob of `build_id` in `area`; `type` ("archive", "metadata", ...: letters only) goes into
+ * its name. Everything lives in `pool`. */
 apr_status_t cib_blob_begin(cib_blob_t **blob, const cib_storage_t *storage, cib_area_e area,
                             apr_int64_t build_id, const char *type, apr_pool_t *pool);
 
@@ -38,8 +38,8 @@ void cib_blob_abandon(cib_blob_t *blob);
 const char *cib_blob_name(const cib_blob_t *blob);
 apr_int64_t cib_blob_size(const cib_blob_t *blob);
 
-/* Open a published blob for reading; `size` takes its length. APR_ENOENT. The file closes with `pool`;
- * open it with `sendfile` for what goes out by sendfile. */
+/* Open a published blob for reading; `size` takes its length. APR_ENOENT. The file closes with
+ * `pool`; open it with `sendfile` for what goes out by sendfile. */
 apr_status_t cib_blob_open(apr_file_t **file, apr_int64_t *size, const cib_storage_t *storage,
                            cib_area_e area, const char *name, int sendfile, apr_pool_t *pool);
 

@@ -1,5 +1,5 @@
-/* Generations: what tells a runner, without a question to the database, that nothing has changed for
- * it. One mapped file per host and instance, hosts/<host name>, shared by httpd's processes and
+/* Generations: what tells a runner, without a question to the database, that nothing has changed
+ * for it. One mapped file per host and instance, hosts/<host name>, shared by httpd's processes and
  * ci-builds. A runner's value is an opaque text made of the file's epoch and a counter found by the
  * runner's id (two runners may share one: that only makes a value change too often).
  *

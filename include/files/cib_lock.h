@@ -1,6 +1,6 @@
 /* The instance's writer lock: flock on the file `lock`, one thread of a process at a time.
- * A process opens it once; a descriptor inherited over a fork is never used (flock belongs to the open
- * file, so the child would share the parent's lock). */
+ * A process opens it once; a descriptor inherited over a fork is never used (flock belongs to the
+ * open file, so the child would share the parent's lock). */
 #ifndef CIB_LOCK_H
 #define CIB_LOCK_H
 

@@ -8,8 +8,9 @@
  *   traces/M/K/       <build id>.log and <build id>.state
  *   hosts/<name>      the generations of one host's instance (mapped, see cib_generation.h)
  *
- * Directories are 0750, files 0640 but for the config. Everything is on one filesystem, so that link
- * and rename are atomic. All functions return apr_status_t; errno's values come through as they are.
+ * Directories are 0750, files 0640 but for the config. Everything is on one filesystem, so that
+ * link and rename are atomic. All functions return apr_status_t; errno's values come through as
+ * they are.
  */
 #ifndef CIB_STORAGE_H
 #define CIB_STORAGE_H
@@ -47,13 +48,13 @@ const char *cib_storage_path(const cib_storage_t *storage, const char *name, apr
 apr_status_t cib_storage_free_bytes(const cib_storage_t *storage, apr_int64_t *bytes,
                                     apr_pool_t *pool);
 
-/* Remove one file of an area durably; APR_SUCCESS where it was not there. `name` is a blob's name or a
- * trace's "<id>.log"; `freed` (or NULL) takes the bytes. */
+/* Remove one file of an area durably; APR_SUCCESS where it was not there. `name` is a blob's name
+ * or a trace's "<id>.log"; `freed` (or NULL) takes the bytes. */
 apr_status_t cib_storage_remove(const cib_storage_t *storage, cib_area_e area, const char *name,
                                 apr_int64_t *freed, apr_pool_t *pool);
 
-/* Visit each file of an area. `locked`: somebody is still making it. A callback's error ends the walk
- * and is returned. `pool` given to the callback is cleared after each file. */
+/* Visit each file of an area. `locked`: somebody is still making it. A callback's error ends the
+ * walk and is returned. `pool` given to the callback is cleared after each file. */
 typedef struct cib_stored_file_t {
     const char *name;
     apr_int64_t build_id; /* the number its name begins with, 0 where there is none */

@@ -1,7 +1,7 @@
 /* The file behind a build's trace: bytes in <id>.log, and what they mean in <id>.state, which is
  * locked (flock) while anyone changes either and is never replaced. The state is written after the
- * bytes it speaks of, in one write: after a killed process the log may be longer than `stored`, and the
- * next writer cuts it. No secret is known here: masking is core's.
+ * bytes it speaks of, in one write: after a killed process the log may be longer than `stored`, and
+ * the next writer cuts it. No secret is known here: masking is core's.
  */
 #ifndef CIB_TRACEFILE_H
 #define CIB_TRACEFILE_H
@@ -19,8 +19,9 @@ typedef struct cib_trace_state_t {
 
 typedef struct cib_tracefile_t cib_tracefile_t;
 
-/* Open and lock for writing; waits for the lock. Makes both files where they are not. `state` is read
- * (all zero for a new trace) into the object's pool. Closed and unlocked by close or with `pool`. */
+/* Open and lock for writing; waits for the lock. Makes both files where they are not. `state` is
+ * read (all zero for a new trace) into the object's pool. Closed and unlocked by close or with
+ * `pool`. */
 apr_status_t cib_tracefile_lock(cib_tracefile_t **trace, const cib_storage_t *storage,
                                 apr_int64_t build_id, cib_trace_state_t *state, apr_pool_t *pool);
 

@@ -5,10 +5,11 @@
 #include <httpd.h>
 #include "http/cib_parser.h"
 
-/* Put the query into the params (the path's are added by whoever has them, before this), then read the
- * body to its end through the parser that its type asks for: JSON, form, multipart; none without
- * type or body. BAD_TYPE: any other type. CLIENT_GONE: the body broke off; the input filters may
- * have answered already, reply.c knows. The parsed query is there even when the body fails. */
+/* Put the query into the params (the path's are added by whoever has them, before this), then read
+ * the body to its end through the parser that its type asks for: JSON, form, multipart; none
+ * without type or body. BAD_TYPE: any other type. CLIENT_GONE: the body broke off; the input
+ * filters may have answered already, reply.c knows. The parsed query is there even when the body
+ * fails. */
 cib_error_t *cib_body_params(request_rec *r, cib_params_t *params, const cib_body_plan_t *plan);
 
 /* The query alone; the body stays unread. */

@@ -1,8 +1,8 @@
-/* A request's parameters, whatever brought them: path, query, form, multipart fields and JSON are one
- * name space. For a repeated name the first that was added stays, so the order of adding is the order
- * of precedence. A name of the shape `info[name]` is a member of the object `info`.
- * No httpd here. Everything lives in the pool given to cib_params_create; a json_object handed out is
- * the params' own and is freed with that pool.
+/* A request's parameters, whatever brought them: path, query, form, multipart fields and JSON are
+ * one name space. For a repeated name the first that was added stays, so the order of adding is the
+ * order of precedence. A name of the shape `info[name]` is a member of the object `info`. No httpd
+ * here. Everything lives in the pool given to cib_params_create; a json_object handed out is the
+ * params' own and is freed with that pool.
  */
 #ifndef CIB_PARAMS_H
 #define CIB_PARAMS_H
@@ -40,8 +40,8 @@ cib_error_t *cib_params_required(const cib_params_t *params, const char *name, c
 cib_error_t *cib_params_flag(const cib_params_t *params, const char *name, int *value);
 /* An integer or its decimal text. */
 cib_error_t *cib_params_int(const cib_params_t *params, const char *name, apr_int64_t *value);
-/* A list of texts or one text with commas; blanks around each and empty ones are dropped. NULL: absent.
- * Elements are `const char *`. */
+/* A list of texts or one text with commas; blanks around each and empty ones are dropped. NULL:
+ * absent. Elements are `const char *`. */
 cib_error_t *cib_params_list(const cib_params_t *params, const char *name,
                              apr_array_header_t **value);
 /* An object, NULL: absent. */

@@ -1,7 +1,8 @@
 /* Answers. The one place where a reason becomes a status, a body and a log line.
  *
  * Every function returns what the handler returns: OK, or AP_FILTER_ERROR where an input filter has
- * answered already. JSON bodies have `Content-Type: application/json`, exactly, and slashes unescaped.
+ * answered already. JSON bodies have `Content-Type: application/json`, exactly, and slashes
+ * unescaped.
  */
 #ifndef CIB_REPLY_H
 #define CIB_REPLY_H
@@ -38,9 +39,10 @@ int cib_reply_empty(request_rec *r, int status);
  *   INTERNAL        500     {"message":"500 Internal Server Error"}
  *   CLIENT_GONE     what ap_map_http_request_error says, 400 at least
  *
- * Logged at debug (client's faults), at error (INTERNAL, NO_SPACE), at warning (UNAVAILABLE). A body that
- * was not read to its end is drained up to a bound and a moment, and the connection closed (lingering), so
- * that the client sees the answer and not a reset, and we do not read gigabytes. */
+ * Logged at debug (client's faults), at error (INTERNAL, NO_SPACE), at warning (UNAVAILABLE). A
+ * body that was not read to its end is drained up to a bound and a moment, and the connection
+ * closed (lingering), so that the client sees the answer and not a reset, and we do not read
+ * gigabytes. */
 int cib_reply_error(request_rec *r, const cib_error_t *err);
 
 /* The same for an error of the parsers and params: INVALID is {"error":"<message>"}. */
@@ -52,7 +54,7 @@ int cib_reply_wrong_method(request_rec *r, const char *allow);
 /* A stored file, down the filter chain as file buckets: ranges, conditions, HEAD and sendfile
  * (from 256 KiB on unless EnableSendfile Off is written) as for httpd's own files. */
 typedef struct cib_file_reply_t {
-    apr_file_t *file;     /* open; lives at least as long as r->pool */
+    apr_file_t *file; /* open; lives at least as long as r->pool */
     apr_int64_t size;
     apr_time_t mtime;
     const char *filename; /* what the client called it: encoded here (RFC 6266), never trusted */

@@ -5,16 +5,16 @@
 #include <httpd.h>
 
 typedef struct cib_route_match_t {
-    apr_int64_t id;    /* the number for ":id", possibly negative; see id_text where it is none */
+    apr_int64_t id;      /* the number for ":id", possibly negative; see id_text where it is none */
     const char *id_text; /* as it stood in the path */
-    int id_is_number;  /* it was an integer that fits */
+    int id_is_number;    /* it was an integer that fits */
 } cib_route_match_t;
 
 typedef int (*cib_route_fn)(request_rec *r, const cib_route_match_t *match);
 
 typedef struct cib_route_t {
-    const char *method;  /* "GET" serves HEAD too */
-    const char *path;    /* below the prefix: "builds/:id/artifacts"; each also with ".json" */
+    const char *method; /* "GET" serves HEAD too */
+    const char *path;   /* below the prefix: "builds/:id/artifacts"; each also with ".json" */
     cib_route_fn handle;
 } cib_route_t;
 

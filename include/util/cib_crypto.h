@@ -26,7 +26,8 @@ apr_status_t cib_seal(const unsigned char *key, const char *context, const char 
 apr_status_t cib_open(const unsigned char *key, const char *context, const char *sealed,
                       const char **plain, apr_pool_t *pool);
 
-/* Are two strings equal? In time that depends on the length of `given` only. NULL equals nothing. */
+/* Are two strings equal? In time that depends on the length of `given` only. NULL equals nothing.
+ */
 int cib_secret_equal(const char *expected, const char *given);
 
 /* A running SHA-256. Freed with `pool`. */

@@ -12,28 +12,28 @@
 #include <apr_pools.h>
 
 typedef enum {
-    CIB_REASON_INTERNAL,       /* a bug, or the system failed in a way nobody foresaw */
-    CIB_REASON_UNAVAILABLE,    /* the database cannot be reached or is busy: try again */
-    CIB_REASON_NO_SPACE,       /* the storage directory is full, or below CIBuildsMinFree */
-    CIB_REASON_INVALID,        /* the request is malformed: message is a text of our own */
-    CIB_REASON_MISSING,        /* a required parameter is missing or empty: message is its name */
-    CIB_REASON_FORBIDDEN,      /* a token is unknown or wrong, or the state forbids it: message is the
-                                  text after "403 Forbidden  - ", NULL for the plain one */
-    CIB_REASON_NOTHING,        /* nothing to do or nothing there ("404 Not Found") */
-    CIB_REASON_NO_RECORD,      /* the record looked for does not exist ("404 Not found") */
-    CIB_REASON_NOT_ALLOWED,    /* switched off: 405 */
-    CIB_REASON_BAD_TYPE,       /* the content type is not served: message is the type */
-    CIB_REASON_TOO_LARGE,      /* the body or the file is over a limit: message names it */
-    CIB_REASON_OUT_OF_RANGE,   /* a trace offset that is not the length received */
-    CIB_REASON_CONFLICT,       /* the state does not allow it (command line) */
-    CIB_REASON_CLIENT_GONE     /* the peer vanished or its framing broke: rv says how */
+    CIB_REASON_INTERNAL,     /* a bug, or the system failed in a way nobody foresaw */
+    CIB_REASON_UNAVAILABLE,  /* the database cannot be reached or is busy: try again */
+    CIB_REASON_NO_SPACE,     /* the storage directory is full, or below CIBuildsMinFree */
+    CIB_REASON_INVALID,      /* the request is malformed: message is a text of our own */
+    CIB_REASON_MISSING,      /* a required parameter is missing or empty: message is its name */
+    CIB_REASON_FORBIDDEN,    /* a token is unknown or wrong, or the state forbids it: message is the
+                                text after "403 Forbidden  - ", NULL for the plain one */
+    CIB_REASON_NOTHING,      /* nothing to do or nothing there ("404 Not Found") */
+    CIB_REASON_NO_RECORD,    /* the record looked for does not exist ("404 Not found") */
+    CIB_REASON_NOT_ALLOWED,  /* switched off: 405 */
+    CIB_REASON_BAD_TYPE,     /* the content type is not served: message is the type */
+    CIB_REASON_TOO_LARGE,    /* the body or the file is over a limit: message names it */
+    CIB_REASON_OUT_OF_RANGE, /* a trace offset that is not the length received */
+    CIB_REASON_CONFLICT,     /* the state does not allow it (command line) */
+    CIB_REASON_CLIENT_GONE   /* the peer vanished or its framing broke: rv says how */
 } cib_reason_e;
 
 typedef struct cib_error_t {
     cib_reason_e reason;
     apr_status_t rv;     /* the cause, APR_SUCCESS where there is none */
     const char *message; /* for the client; never holds a token */
-    const char *detail;  /* for the log and the administrator only; NULL where message says it all */
+    const char *detail; /* for the log and the administrator only; NULL where message says it all */
 } cib_error_t;
 
 #define CIB_OK ((cib_error_t *)0)

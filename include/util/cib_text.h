@@ -17,8 +17,9 @@ apr_status_t cib_size_parse(const char *text, int unlimited_ok, apr_int64_t *byt
 apr_status_t cib_duration_parse(const char *text, apr_interval_time_t *duration);
 
 /* GitLab's human duration (`1 week`, `3 mins 4 sec`, `2h20min`, `7d`, a bare number of seconds,
- * "never": CIB_UNLIMITED), as artifacts' `expire_in` says it. Microseconds. APR_EINVAL for nonsense,
- * for nothing at all and for what does not fit. A month is 30 days, a year 365.25 days. */
+ * "never": CIB_UNLIMITED), as artifacts' `expire_in` says it. Microseconds. APR_EINVAL for
+ * nonsense, for nothing at all and for what does not fit. A month is 30 days, a year 365.25 days.
+ */
 apr_status_t cib_human_duration_parse(const char *text, apr_interval_time_t *duration);
 
 /* "2026-11-22T17:19:47.123Z"; NULL where `when` is 0. */

@@ -1,0 +1,197 @@
+/* The questions the program asks of its database, one function each. All are called inside a
+ * section (store/cib_db.h); those marked W change something and need a writing one. Results live in
+ * `pool`. A record that is not there is no error: the out pointer is NULL (or `changed` 0).
+ */
+#ifndef CIB_QUESTIONS_H
+#define CIB_QUESTIONS_H
+
+#include "store/cib_db.h"
+#include "store/cib_records.h"
+
+/* --- settings of the instance (src/store/settings.c) --------------------------------------------
+ */
+
+/* How often the registration token was rotated. */
+cib_error_t *cib_q_registration_rotation(cib_db_t *db, int *rotation, apr_pool_t *pool);
+cib_error_t *cib_q_registration_rotate(cib_db_t *db, int *rotation, apr_pool_t *pool); /* W */
+
+/* Take or renew the lease `name` until `until` for `holder`, if nobody else holds it at `now`. W */
+cib_error_t *cib_q_lease_take(cib_db_t *db, const char *name, const char *holder, apr_time_t now,
+                              apr_time_t until, int *taken, apr_pool_t *pool);
+
+cib_error_t *cib_q_stats(cib_db_t *db, apr_time_t now, cib_stats_t *stats, apr_pool_t *pool);
+/* The cheap part of it, for mod_status: pending, running, runners_online. */
+cib_error_t *cib_q_load(cib_db_t *db, apr_time_t now, cib_stats_t *stats, apr_pool_t *pool);
+
+/* --- projects (src/store/projects.c) ------------------------------------------------------------
+ */
+
+/* Add one; `token_sha256` NULL: to be set afterwards, when the id is known. W */
+cib_error_t *cib_q_project_add(cib_db_t *db, const cib_project_t *project, apr_time_t now,
+                               apr_int64_t *id, apr_pool_t *pool);
+/* `sealed` NULL: a derived token of `rotation`. W */
+cib_error_t *cib_q_project_set_token(cib_db_t *db, apr_int64_t id, const char *token_sha256,
+                                     const char *sealed, int rotation, apr_pool_t *pool);
+cib_error_t *cib_q_project(cib_db_t *db, apr_int64_t id, cib_project_t **project, apr_pool_t *pool);
+cib_error_t *cib_q_project_by_token(cib_db_t *db, const char *token_sha256, cib_project_t **project,
+                                    apr_pool_t *pool);
+/* An array of cib_project_t *, by id. */
+cib_error_t *cib_q_projects(cib_db_t *db, apr_array_header_t **projects, apr_pool_t *pool);
+/* Everything but the token. W */
+cib_error_t *cib_q_project_update(cib_db_t *db, const cib_project_t *project, apr_pool_t *pool);
+/* Mark it as being removed: from then on nothing is taken and its builds answer 403. W */
+cib_error_t *cib_q_project_mark_removing(cib_db_t *db, apr_int64_t id, int *changed,
+                                         apr_pool_t *pool);
+/* Remove the row and its bindings to runners; its builds must be gone. W */
+cib_error_t *cib_q_project_remove(cib_db_t *db, apr_int64_t id, apr_pool_t *pool);
+
+/* --- runners (src/store/runners.c) --------------------------------------------------------------
+ */
+
+/* Add one, with its tags made known to the queue. W */
+cib_error_t *cib_q_runner_add(cib_db_t *db, const cib_runner_t *runner, const char *token_sha256,
+                              apr_time_t now, apr_int64_t *id, apr_pool_t *pool);
+cib_error_t *cib_q_runner(cib_db_t *db, apr_int64_t id, cib_runner_t **runner, apr_pool_t *pool);
+cib_error_t *cib_q_runner_by_token(cib_db_t *db, const char *token_sha256, cib_runner_t **runner,
+                                   apr_pool_t *pool);
+cib_error_t *cib_q_runners(cib_db_t *db, apr_array_header_t **runners, apr_pool_t *pool);
+/* Description, active, is_shared, locked, run_untagged, tags; makes the tags known to the queue. W
+ */
+cib_error_t *cib_q_runner_update(cib_db_t *db, const cib_runner_t *runner, apr_pool_t *pool);
+/* contacted_at, the five texts of `info`, info_changes, info_changed_at. W */
+cib_error_t *cib_q_runner_contact(cib_db_t *db, const cib_runner_t *runner, apr_pool_t *pool);
+cib_error_t *cib_q_runner_set_token(cib_db_t *db, apr_int64_t id, const char *token_sha256,
+                                    apr_pool_t *pool); /* W */
+/* The row, its tags and bindings go; builds keep runner_id; the id is never used again. W */
+cib_error_t *cib_q_runner_remove(cib_db_t *db, apr_int64_t id, int *changed, apr_pool_t *pool);
+cib_error_t *cib_q_runner_bind(cib_db_t *db, apr_int64_t runner_id, apr_int64_t project_id,
+                               apr_pool_t *pool); /* W */
+/* Arrays of apr_int64_t. */
+cib_error_t *cib_q_runner_projects(cib_db_t *db, apr_int64_t runner_id, apr_array_header_t **ids,
+                                   apr_pool_t *pool);
+/* Runners that may ever take builds of this project and tag set (bound to it or shared, tags fit),
+ * paused ones included: ids. */
+cib_error_t *cib_q_runners_for(cib_db_t *db, apr_int64_t project_id, apr_int64_t tagset_id,
+                               apr_array_header_t **ids, apr_pool_t *pool);
+
+/* --- builds (src/store/builds.c) ----------------------------------------------------------------
+ */
+
+/* The id of a canonical tag list, making it (and who can take it) where it is new. W */
+cib_error_t *cib_q_tagset(cib_db_t *db, const char *tags, apr_int64_t *id, apr_pool_t *pool);
+
+/* Add a build with the status it says (its id, claim and times but created_at are not read). Ids
+ * are never reused. It is not in the queue until cib_q_enqueue. W */
+cib_error_t *cib_q_build_add(cib_db_t *db, const cib_build_t *build, const cib_build_spec_t *spec,
+                             apr_int64_t *id, apr_pool_t *pool);
+cib_error_t *cib_q_variable_add(cib_db_t *db, apr_int64_t build_id, int position,
+                                const cib_variable_t *variable, apr_pool_t *pool); /* W */
+cib_error_t *cib_q_need_add(cib_db_t *db, apr_int64_t build_id, apr_int64_t needs_id,
+                            apr_pool_t *pool); /* W */
+/* Spec, variables and needs of one build for another (retry). W */
+cib_error_t *cib_q_build_copy_parts(cib_db_t *db, apr_int64_t from, apr_int64_t to,
+                                    apr_pool_t *pool);
+
+cib_error_t *cib_q_build(cib_db_t *db, apr_int64_t id, cib_build_t **build, apr_pool_t *pool);
+cib_error_t *cib_q_build_spec(cib_db_t *db, apr_int64_t id, cib_build_spec_t **spec,
+                              apr_pool_t *pool);
+/* cib_variable_t *, in order. */
+cib_error_t *cib_q_variables(cib_db_t *db, apr_int64_t build_id, apr_array_header_t **variables,
+                             apr_pool_t *pool);
+/* Builds that `build_id` needs, cib_build_t *, by id; and the ids of those that need it. */
+cib_error_t *cib_q_needs(cib_db_t *db, apr_int64_t build_id, apr_array_header_t **builds,
+                         apr_pool_t *pool);
+cib_error_t *cib_q_needed_by(cib_db_t *db, apr_int64_t build_id, apr_array_header_t **ids,
+                             apr_pool_t *pool);
+/* Those who needed `from` need `to` instead. W */
+cib_error_t *cib_q_needs_move(cib_db_t *db, apr_int64_t from, apr_int64_t to, apr_pool_t *pool);
+
+/* Oldest first. `status` CIB_STATUSES: any; project_id 0: any; limit < 0: all, else the oldest
+ * `limit`; `after`: only ids above it. cib_build_t *. */
+cib_error_t *cib_q_builds(cib_db_t *db, cib_status_e status, apr_int64_t project_id,
+                          apr_int64_t after, int limit, apr_array_header_t **builds,
+                          apr_pool_t *pool);
+
+/* Pending, into the queue; the caller raises. W */
+cib_error_t *cib_q_enqueue(cib_db_t *db, const cib_build_t *build, apr_pool_t *pool);
+cib_error_t *cib_q_dequeue(cib_db_t *db, apr_int64_t build_id, apr_pool_t *pool); /* W */
+
+/* A guarded move: `to`, and what a transition writes, only if the status is still `from` (and the
+ * claim still `claim`, where that is not 0). W */
+typedef struct cib_move_t {
+    cib_status_e from, to;
+    apr_int64_t claim;          /* 0: any */
+    apr_time_t now;             /* finished_at of an end, queued_at of pending */
+    const char *failure_reason; /* NULL: none */
+    int has_exit_code;
+    int exit_code;
+    int requeue; /* running to pending: runner, started_at and heard_at cleared, requeues + 1 */
+} cib_move_t;
+cib_error_t *cib_q_build_move(cib_db_t *db, apr_int64_t id, const cib_move_t *move, int *changed,
+                              apr_pool_t *pool);
+
+/* The runner was heard of now. Only while running and of this claim. W */
+cib_error_t *cib_q_build_heard(cib_db_t *db, apr_int64_t id, apr_int64_t claim, apr_time_t now,
+                               apr_pool_t *pool);
+cib_error_t *cib_q_build_erase(cib_db_t *db, apr_int64_t id, apr_time_t now,
+                               apr_pool_t *pool); /* W */
+/* The row and all that hangs on it. W */
+cib_error_t *cib_q_build_remove(cib_db_t *db, apr_int64_t id, apr_pool_t *pool);
+
+/* --- the queue (src/store/queue.c) ---------------------------------------------------------------
+ */
+
+/* Is there anything this runner could take? By the same rules as the claim, without a lock. Its
+ * cost grows neither with ended builds nor with pending ones it cannot take. */
+cib_error_t *cib_q_can_claim(cib_db_t *db, const cib_runner_t *runner, int *yes, apr_pool_t *pool);
+
+/* Hand the first build that suits to the runner: running, runner_id, on_shared_runner, started_at =
+ * now, heard_at cleared, claim + 1, out of the queue. A specific runner: oldest id first over its
+ * projects. A shared one: by (builds of that project now running on shared runners), then id; none
+ * where it is locked. Lost races are tried again inside: `*id` 0 only when nothing is left. W
+ * (CIB_WRITE_ONE) */
+cib_error_t *cib_q_claim(cib_db_t *db, const cib_runner_t *runner, apr_time_t now, apr_int64_t *id,
+                         apr_pool_t *pool);
+
+/* --- artifacts (src/store/artifacts.c)
+ * ------------------------------------------------------------ */
+
+cib_error_t *cib_q_artifact(cib_db_t *db, apr_int64_t build_id, const char *type,
+                            cib_artifact_t **artifact, apr_pool_t *pool);
+cib_error_t *cib_q_artifacts(cib_db_t *db, apr_int64_t build_id, apr_array_header_t **artifacts,
+                             apr_pool_t *pool);
+/* Put a row in the place of the one of its type; `old_blob` takes the file that nobody names now. W
+ */
+cib_error_t *cib_q_artifact_put(cib_db_t *db, const cib_artifact_t *artifact, const char **old_blob,
+                                apr_pool_t *pool);
+/* All artifacts of a build; `blobs`: const char *, the files that nobody names now. W */
+cib_error_t *cib_q_artifacts_remove(cib_db_t *db, apr_int64_t build_id, apr_array_header_t **blobs,
+                                    apr_pool_t *pool);
+/* Does a row name this blob? */
+cib_error_t *cib_q_blob_known(cib_db_t *db, const char *blob, int *known, apr_pool_t *pool);
+/* Rows in batches for `check`: by (build_id, type), after the given ones. cib_artifact_t *. */
+cib_error_t *cib_q_artifacts_after(cib_db_t *db, apr_int64_t build_id, const char *type, int limit,
+                                   apr_array_header_t **artifacts, apr_pool_t *pool);
+cib_error_t *cib_q_artifact_remove(cib_db_t *db, apr_int64_t build_id, const char *type,
+                                   apr_pool_t *pool); /* W */
+
+/* --- upkeep (src/store/upkeep.c): what is due, at most `limit`, the longest due first
+ * ------------- */
+
+/* Builds with an artifact that expired by `now`: ids. */
+cib_error_t *cib_q_expired(cib_db_t *db, apr_time_t now, int limit, apr_array_header_t **ids,
+                           apr_pool_t *pool);
+/* Running builds: claimed before `unheard_before` and never heard of; heard of (or started) before
+ * `silent_before`; or started more than their timeout + `grace` ago. Each 0 is never. cib_build_t
+ * *. */
+cib_error_t *cib_q_overdue(cib_db_t *db, apr_time_t now, apr_time_t unheard_before,
+                           apr_time_t silent_before, apr_interval_time_t grace, int limit,
+                           apr_array_header_t **builds, apr_pool_t *pool);
+/* Builds that ended before `before`: ids. */
+cib_error_t *cib_q_ended_before(cib_db_t *db, apr_time_t before, int limit,
+                                apr_array_header_t **ids, apr_pool_t *pool);
+/* Running builds of a runner: ids. */
+cib_error_t *cib_q_running_of(cib_db_t *db, apr_int64_t runner_id, apr_array_header_t **ids,
+                              apr_pool_t *pool);
+
+#endif
