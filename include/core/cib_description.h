@@ -1,0 +1,38 @@
+/* Everything a runner is told about its build, in no dialect: src/api renders it as v1 or v4. */
+#ifndef CIB_DESCRIPTION_H
+#define CIB_DESCRIPTION_H
+
+#include <json-c/json.h>
+#include "core/cib_ctx.h"
+
+/* A build it depends on. */
+typedef struct cib_dependency_t {
+    cib_build_t *build;
+    const char *token;
+    cib_artifact_t *archive; /* NULL: none, or expired */
+} cib_dependency_t;
+
+typedef struct cib_description_t {
+    cib_build_t *build;
+    cib_project_t *project;
+    cib_runner_t *runner; /* NULL: gone */
+    const char *token;    /* the build's, of this claim */
+    const char *repo_url; /* with user info where the project wants it */
+    const char *commands;
+    json_object *options;             /* an object; owned by the description's pool */
+    cib_artifact_t *archive;          /* its own, NULL: none */
+    apr_array_header_t *variables;    /* cib_variable_t *, plain: the build's public ones, then its
+                                         secret    ones; the predefined ones are the dialect's to name */
+    apr_array_header_t *dependencies; /* cib_dependency_t *, by id */
+} cib_description_t;
+
+/* Describe a claimed build. NO_RECORD; INTERNAL where a part of it cannot be read. */
+cib_error_t *cib_describe(const cib_ctx_t *ctx, apr_int64_t build_id,
+                          cib_description_t **description);
+
+/* A ref as a slug: lower case, all but a-z 0-9 become "-", cut to 63, no "-" at the ends. */
+const char *cib_ref_slug(const char *ref, apr_pool_t *pool);
+/* A URL without its user info. */
+const char *cib_url_without_user(const char *url, apr_pool_t *pool);
+
+#endif

@@ -1,0 +1,25 @@
+/* Projects: where builds come from. */
+#ifndef CIB_PROJECT_H
+#define CIB_PROJECT_H
+
+#include "core/cib_ctx.h"
+
+#define CIB_PROJECT_TIMEOUT 3600
+
+/* Add a project; id, rotation and token_sealed of `project` are not read. `imported` NULL: a
+ * derived token. `*token` takes it. INVALID, CONFLICT (an imported token that is in use). */
+cib_error_t *cib_project_add(const cib_ctx_t *ctx, const cib_project_t *project,
+                             const char *imported, apr_int64_t *id, const char **token);
+/* NO_RECORD where there is none. */
+cib_error_t *cib_project_get(const cib_ctx_t *ctx, apr_int64_t id, cib_project_t **project);
+cib_error_t *cib_project_list(const cib_ctx_t *ctx, apr_array_header_t **projects);
+/* Everything but the token; raises everybody's generation. */
+cib_error_t *cib_project_set(const cib_ctx_t *ctx, const cib_project_t *project);
+cib_error_t *cib_project_token(const cib_ctx_t *ctx, const cib_project_t *project,
+                               const char **token);
+cib_error_t *cib_project_rotate(const cib_ctx_t *ctx, apr_int64_t id, const char **token);
+/* Cancel what is pending or running, remove its builds with their files, then the project; in
+ * batches, so that httpd is served in between; may be run again after a kill. */
+cib_error_t *cib_project_remove(const cib_ctx_t *ctx, apr_int64_t id);
+
+#endif
