@@ -2,12 +2,21 @@
 BUILD   ?= build
 APXS    ?= apxs
 CC      ?= gcc
+PREFIX  ?= /usr
+SYSBIN   = $(DESTDIR)$(PREFIX)/bin
+SYSMAN   = $(DESTDIR)$(PREFIX)/share/man
 
-HTTPD_CFLAGS = $(shell $(APXS) -q CFLAGS) -I$(shell $(APXS) -q INCLUDEDIR)
-APR_CFLAGS   = $(shell apr-1-config --cppflags --cflags --includes) $(shell apu-1-config --includes)
-APR_LIBS     = $(shell apr-1-config --link-ld) $(shell apu-1-config --link-ld)
-LIB_CFLAGS   = $(shell pkg-config --cflags json-c libcrypto libpq sqlite3)
-LIB_LIBS     = $(shell pkg-config --libs json-c libcrypto)
+# What the system says is asked when a recipe first needs it, and once: nothing of it exists before
+# `make deps` has run.
+once = $(eval $1 := $(shell $2))$($1)
+
+HTTPD_CFLAGS = $(call once,HTTPD_CFLAGS,echo "$$($(APXS) -q CFLAGS) -I$$($(APXS) -q INCLUDEDIR)")
+APR_CFLAGS   = $(call once,APR_CFLAGS,apr-1-config --cppflags --cflags --includes; apu-1-config --includes)
+APR_LIBS     = $(call once,APR_LIBS,apr-1-config --link-ld; apu-1-config --link-ld)
+LIB_CFLAGS   = $(call once,LIB_CFLAGS,pkg-config --cflags json-c libcrypto libpq sqlite3)
+LIB_LIBS     = $(call once,LIB_LIBS,pkg-config --libs json-c libcrypto)
+LIBEXECDIR   = $(call once,LIBEXECDIR,$(APXS) -q LIBEXECDIR)
+SYSCONFDIR   = $(call once,SYSCONFDIR,$(APXS) -q SYSCONFDIR)
 WARN         = -Wall -Wextra -Wformat=2 -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes \
                -Wno-unused-parameter -Wimplicit-fallthrough
 CIB_CFLAGS   = -std=gnu11 -O2 -g -fPIC -fno-strict-aliasing -D_GNU_SOURCE $(WARN) $(WERROR) -Iinclude $(SANITIZE)
@@ -36,5 +45,63 @@ $(BUILD)/%.o: %.c
 	$(CC) $(CIB_CFLAGS) $(APR_CFLAGS) $(HTTPD_CFLAGS) $(LIB_CFLAGS) $(CFLAGS) -MMD -c -o $@ $<
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include t/unit/unit.mk
 
-.PHONY: all
+help:
+	@echo 'make             build $(BUILD)/mod_ci_builds.so and $(BUILD)/ci-builds'
+	@echo 'make deps        install the Debian packages that build, run and test need'
+	@echo 'make demo        see it work: a private httpd, a runner, three builds (under a minute)'
+	@echo 'make run         the same server in the foreground for you (PORT=8080 STORAGE=./run)'
+	@echo 'make check       every test, on SQLite and on PostgreSQL'
+	@echo 'make check-asan  the tests with AddressSanitizer and UndefinedBehaviorSanitizer'
+	@echo 'make bench       the benchmarks'
+	@echo 'make lint        clang-format, clang-tidy, cppcheck, gcc -fanalyzer and the rules of the house'
+	@echo 'make install     the module, ci-builds, its man page and mods-available (DESTDIR, PREFIX)'
+	@echo 'make clean       remove $(BUILD)'
+
+# Each of these installs what is missing first and then starts make anew, which only then can ask the
+# system for its flags.
+deps:
+	@t/deps
+
+demo: deps
+	@$(MAKE) --no-print-directory all
+	@BUILD='$(BUILD)' APXS='$(APXS)' t/demo
+
+run: deps
+	@$(MAKE) --no-print-directory all
+	@BUILD='$(BUILD)' APXS='$(APXS)' PORT='$(or $(PORT),8080)' STORAGE='$(or $(STORAGE),./run)' t/run
+
+check: deps
+	@$(MAKE) --no-print-directory all unit
+	@$(MAKE) --no-print-directory check-built
+
+check-asan: deps
+	@$(MAKE) --no-print-directory BUILD='$(BUILD)/asan' SANITIZE='$(ASAN)' all unit
+	@$(MAKE) --no-print-directory BUILD='$(BUILD)/asan' CHECK='--asan $(CHECK)' check-built
+ASAN = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+
+# CHECK holds options and files for t/check, e.g. CHECK='--cell sqlite3-event t/v1/trace.t'
+check-built:
+	@BUILD='$(BUILD)' APXS='$(APXS)' UNIT_TESTS='$(UNIT_TESTS)' t/check $(CHECK)
+
+bench: deps
+	@$(MAKE) --no-print-directory all
+	@BUILD='$(BUILD)' APXS='$(APXS)' bench/run
+
+lint: deps
+	@$(MAKE) --no-print-directory lint-installed
+lint-installed:
+	@CC='$(CC)' CFLAGS_LINT='$(CIB_CFLAGS) $(APR_CFLAGS) $(HTTPD_CFLAGS) $(LIB_CFLAGS)' t/lint
+
+install: all
+	install -d $(DESTDIR)$(LIBEXECDIR) $(SYSBIN) $(SYSMAN)/man1 $(DESTDIR)$(SYSCONFDIR)/mods-available
+	install -m 644 $(BUILD)/mod_ci_builds.so $(DESTDIR)$(LIBEXECDIR)/
+	install -m 755 $(BUILD)/ci-builds $(SYSBIN)/
+	install -m 644 docs/ci-builds.1 $(SYSMAN)/man1/
+	install -m 644 conf/ci_builds.load conf/ci_builds.conf $(DESTDIR)$(SYSCONFDIR)/mods-available/
+
+clean:
+	rm -rf $(BUILD)
+
+.PHONY: all help deps demo run check check-asan check-built bench lint lint-installed install clean
