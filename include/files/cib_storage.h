@@ -17,6 +17,7 @@
 
 #include <apr_file_io.h>
 #include <apr_pools.h>
+#include <apr_tables.h>
 
 #define CIB_SECRET_LEN 32
 
@@ -65,5 +66,14 @@ typedef apr_status_t (*cib_storage_visit_fn)(void *baton, const cib_stored_file_
                                              apr_pool_t *pool);
 apr_status_t cib_storage_walk(const cib_storage_t *storage, cib_area_e area,
                               cib_storage_visit_fn visit, void *baton, apr_pool_t *pool);
+
+/* The same in parts: the folders that there are, each as the lowest build id that belongs into it
+ * (apr_int64_t, a multiple of CIB_FOLDER_BUILDS, in no order), and a walk of one of them. */
+#define CIB_FOLDER_BUILDS 1000
+apr_status_t cib_storage_folders(const cib_storage_t *storage, cib_area_e area,
+                                 apr_array_header_t **first_ids, apr_pool_t *pool);
+apr_status_t cib_storage_walk_folder(const cib_storage_t *storage, cib_area_e area,
+                                     apr_int64_t first_id, cib_storage_visit_fn visit, void *baton,
+                                     apr_pool_t *pool);
 
 #endif

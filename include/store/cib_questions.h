@@ -73,6 +73,9 @@ cib_error_t *cib_q_runner_projects(cib_db_t *db, apr_int64_t runner_id, apr_arra
  * paused ones included: ids. */
 cib_error_t *cib_q_runners_for(cib_db_t *db, apr_int64_t project_id, apr_int64_t tagset_id,
                                apr_array_header_t **ids, apr_pool_t *pool);
+/* Runners bound to the project, and all shared ones, whatever their tags: cib_runner_t *, by id. */
+cib_error_t *cib_q_project_runners(cib_db_t *db, apr_int64_t project_id,
+                                   apr_array_header_t **runners, apr_pool_t *pool);
 
 /* --- builds (src/store/builds.c) ----------------------------------------------------------------
  */
@@ -88,11 +91,16 @@ cib_error_t *cib_q_variable_add(cib_db_t *db, apr_int64_t build_id, int position
                                 const cib_variable_t *variable, apr_pool_t *pool); /* W */
 cib_error_t *cib_q_need_add(cib_db_t *db, apr_int64_t build_id, apr_int64_t needs_id,
                             apr_pool_t *pool); /* W */
-/* Spec, variables and needs of one build for another (retry). W */
+/* Spec and needs of one build for another (retry). Not its variables: secrets are sealed for their
+ * build, so core copies those. W */
 cib_error_t *cib_q_build_copy_parts(cib_db_t *db, apr_int64_t from, apr_int64_t to,
                                     apr_pool_t *pool);
 
 cib_error_t *cib_q_build(cib_db_t *db, apr_int64_t id, cib_build_t **build, apr_pool_t *pool);
+/* Hold these builds (ids, apr_int64_t) as they are until the section's end: what is read of them
+ * afterwards stays true. Locked in the order of their ids, whatever the array's. pgsql: SELECT ...
+ * FOR UPDATE; nothing on SQLite, where only one writes. W */
+cib_error_t *cib_q_builds_lock(cib_db_t *db, const apr_array_header_t *ids, apr_pool_t *pool);
 cib_error_t *cib_q_build_spec(cib_db_t *db, apr_int64_t id, cib_build_spec_t **spec,
                               apr_pool_t *pool);
 /* cib_variable_t *, in order. */
@@ -103,7 +111,8 @@ cib_error_t *cib_q_needs(cib_db_t *db, apr_int64_t build_id, apr_array_header_t 
                          apr_pool_t *pool);
 cib_error_t *cib_q_needed_by(cib_db_t *db, apr_int64_t build_id, apr_array_header_t **ids,
                              apr_pool_t *pool);
-/* Those who needed `from` need `to` instead. W */
+/* Those created or skipped who needed `from` need `to` instead; those that ran keep what they had.
+ * W */
 cib_error_t *cib_q_needs_move(cib_db_t *db, apr_int64_t from, apr_int64_t to, apr_pool_t *pool);
 
 /* Oldest first. `status` CIB_STATUSES: any; project_id 0: any; limit < 0: all, else the oldest
@@ -121,7 +130,8 @@ cib_error_t *cib_q_dequeue(cib_db_t *db, apr_int64_t build_id, apr_pool_t *pool)
 typedef struct cib_move_t {
     cib_status_e from, to;
     apr_int64_t claim;          /* 0: any */
-    apr_time_t now;             /* finished_at of an end, queued_at of pending */
+    apr_time_t now;             /* finished_at of an end, queued_at of pending; created (a skipped
+                                   build reopened) clears finished_at and failure_reason */
     const char *failure_reason; /* NULL: none */
     int has_exit_code;
     int exit_code;
@@ -182,16 +192,30 @@ cib_error_t *cib_q_artifact_remove(cib_db_t *db, apr_int64_t build_id, const cha
 cib_error_t *cib_q_expired(cib_db_t *db, apr_time_t now, int limit, apr_array_header_t **ids,
                            apr_pool_t *pool);
 /* Running builds: claimed before `unheard_before` and never heard of; heard of (or started) before
- * `silent_before`; or started more than their timeout + `grace` ago. Each 0 is never. cib_build_t
- * *. */
+ * `silent_before`, but for those whose runner names no version or one below 1.1 (such are silent
+ * while the trace does not grow); or started more than their timeout + `grace` ago. Each 0 is
+ * never. cib_build_t *. */
 cib_error_t *cib_q_overdue(cib_db_t *db, apr_time_t now, apr_time_t unheard_before,
                            apr_time_t silent_before, apr_interval_time_t grace, int limit,
                            apr_array_header_t **builds, apr_pool_t *pool);
-/* Builds that ended before `before`: ids. */
+/* Builds that ended before `before` and that nobody created, pending or running needs: ids. */
 cib_error_t *cib_q_ended_before(cib_db_t *db, apr_time_t before, int limit,
                                 apr_array_header_t **ids, apr_pool_t *pool);
 /* Running builds of a runner: ids. */
 cib_error_t *cib_q_running_of(cib_db_t *db, apr_int64_t runner_id, apr_array_header_t **ids,
                               apr_pool_t *pool);
+
+/* Who is expected in one folder of the storage directory, `from` <= build id < `to`: the builds
+ * that are not erased (ids), and the blobs that rows name (const char *). */
+cib_error_t *cib_q_build_ids(cib_db_t *db, apr_int64_t from, apr_int64_t to,
+                             apr_array_header_t **ids, apr_pool_t *pool);
+cib_error_t *cib_q_blob_names(cib_db_t *db, apr_int64_t from, apr_int64_t to,
+                              apr_array_header_t **blobs, apr_pool_t *pool);
+
+/* What the queue and the builds disagree about: pending builds that are not in the queue, or builds
+ * in the queue that are not pending. Ids. */
+typedef enum { CIB_STRAY_NOT_QUEUED, CIB_STRAY_QUEUED } cib_stray_e;
+cib_error_t *cib_q_queue_strays(cib_db_t *db, cib_stray_e which, int limit,
+                                apr_array_header_t **ids, apr_pool_t *pool);
 
 #endif
