@@ -10,7 +10,11 @@
 /* Fill `len` bytes with cryptographic random. APR_EGENERAL where the system has none. */
 apr_status_t cib_random(void *bytes, apr_size_t len);
 
-/* Lower case hex of the SHA-256 of `len` bytes, in `pool`. */
+/* SHA-256 of `len` bytes; `digest` takes CIB_SHA256_LEN bytes. APR_EGENERAL: libcrypto is broken.
+ */
+apr_status_t cib_sha256(const void *data, apr_size_t len, unsigned char *digest);
+
+/* The same in lower case hex, in `pool`. NULL where libcrypto is broken. */
 const char *cib_sha256_hex(const void *data, apr_size_t len, apr_pool_t *pool);
 
 /* HMAC-SHA256 of `text` under `key`; `mac` takes CIB_SHA256_LEN bytes. */

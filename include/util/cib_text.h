@@ -12,8 +12,10 @@
  * `unlimited_ok`. APR_EINVAL: not a size; APR_ERANGE: it does not fit. */
 apr_status_t cib_size_parse(const char *text, int unlimited_ok, apr_int64_t *bytes);
 
-/* A duration as ap_timeout_parameter_parse reads it (ms, s, mi, m, h, no unit: seconds), plus d.
- * Microseconds, >= 0. APR_EINVAL, APR_ERANGE. */
+/* A duration as ap_timeout_parameter_parse reads it (ms, s, mi, h, no unit: seconds; only the
+ * unit's beginning counts, so "5sec" will do), plus m for minutes and d. Microseconds, >= 0.
+ * APR_EINVAL: not a duration; APR_ERANGE: over 7,000 years, which keeps every sum with a time of
+ * today in range. */
 apr_status_t cib_duration_parse(const char *text, apr_interval_time_t *duration);
 
 /* GitLab's human duration (`1 week`, `3 mins 4 sec`, `2h20min`, `7d`, a bare number of seconds,
@@ -34,7 +36,7 @@ int cib_is_hex(const char *text, apr_size_t len);
 /* A decimal integer, all of `text`, within [min, max]. APR_EINVAL, APR_ERANGE. */
 apr_status_t cib_int_parse(const char *text, apr_int64_t min, apr_int64_t max, apr_int64_t *value);
 
-/* Bytes for a person: "1.5 MiB". */
+/* Bytes for a person: "1.5 MiB", "512 bytes", "unlimited". */
 const char *cib_size_format(apr_int64_t bytes, apr_pool_t *pool);
 
 /* Is it valid UTF-8 without NUL? */
