@@ -10,11 +10,10 @@
 /* Fill `len` bytes with cryptographic random. APR_EGENERAL where the system has none. */
 apr_status_t cib_random(void *bytes, apr_size_t len);
 
-/* SHA-256 of `len` bytes; `digest` takes CIB_SHA256_LEN bytes. APR_EGENERAL: libcrypto is broken.
- */
+/* SHA-256 of `len` bytes; `digest` takes CIB_SHA256_LEN of them. APR_EGENERAL: it cannot be had. */
 apr_status_t cib_sha256(const void *data, apr_size_t len, unsigned char *digest);
 
-/* The same in lower case hex, in `pool`. NULL where libcrypto is broken. */
+/* The same in lower case hex, in `pool`. NULL where it cannot be had. */
 const char *cib_sha256_hex(const void *data, apr_size_t len, apr_pool_t *pool);
 
 /* HMAC-SHA256 of `text` under `key`; `mac` takes CIB_SHA256_LEN bytes. */
@@ -30,8 +29,7 @@ apr_status_t cib_seal(const unsigned char *key, const char *context, const char 
 apr_status_t cib_open(const unsigned char *key, const char *context, const char *sealed,
                       const char **plain, apr_pool_t *pool);
 
-/* Are two strings equal? In time that depends on the length of `given` only. NULL equals nothing.
- */
+/* Are two strings equal? In time that depends on their lengths only. NULL equals nothing. */
 int cib_secret_equal(const char *expected, const char *given);
 
 /* A running SHA-256. Freed with `pool`. */

@@ -18,10 +18,10 @@ apr_status_t cib_size_parse(const char *text, int unlimited_ok, apr_int64_t *byt
  * today in range. */
 apr_status_t cib_duration_parse(const char *text, apr_interval_time_t *duration);
 
-/* GitLab's human duration (`1 week`, `3 mins 4 sec`, `2h20min`, `7d`, a bare number of seconds,
- * "never": CIB_UNLIMITED), as artifacts' `expire_in` says it. Microseconds. APR_EINVAL for
- * nonsense, for nothing at all and for what does not fit. A month is 30 days, a year 365.25 days.
- */
+/* GitLab's human duration (`1 week`, `3 mins 4 sec`, `2h20min`, `7d`, `1.5 hours`, `3 days and 2
+ * hours`, a bare number of seconds), as artifacts' `expire_in` says it. Microseconds. "never" and,
+ * as there, whatever adds up to zero are CIB_UNLIMITED. APR_EINVAL for nonsense, for nothing at all
+ * and for over 7,000 years. A month is 30 days, a year 365.25 days. */
 apr_status_t cib_human_duration_parse(const char *text, apr_interval_time_t *duration);
 
 /* "2026-11-22T17:19:47.123Z"; NULL where `when` is 0. */
