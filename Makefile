@@ -23,7 +23,8 @@ CIB_CFLAGS   = -std=gnu11 -O2 -g -fPIC -fno-strict-aliasing -D_GNU_SOURCE $(WARN
 
 # what needs no server (the command line and the unit tests link it), and what does
 CORE_SRC   = $(wildcard src/util/*.c src/files/*.c src/store/*.c src/core/*.c)
-PARSER_SRC = src/http/params.c src/http/json_parser.c src/http/form_parser.c src/http/multipart_parser.c
+PARSER_SRC = $(addprefix src/http/,buffer.c content_range.c field.c form_parser.c header_value.c \
+               json_parser.c multipart_parser.c params.c)
 MODULE_SRC = mod_ci_builds.c $(wildcard src/http/*.c src/server/*.c src/api/*.c)
 CLI_SRC    = $(wildcard src/cli/*.c)
 

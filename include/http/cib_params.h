@@ -24,10 +24,10 @@ cib_error_t *cib_params_add(cib_params_t *params, const char *name, const char *
                             apr_size_t len);
 
 /* Add application/x-www-form-urlencoded text: a query or a form (NULL is none). INVALID: a broken
- * escape. */
+ * escape; TOO_LARGE: it is over CIB_PARAMS_LIMIT. */
 cib_error_t *cib_params_add_encoded(cib_params_t *params, const char *text, apr_size_t len);
 
-/* Add the members of a JSON object; takes the reference. */
+/* Add the members of a JSON object, merging objects that both have; takes the reference. */
 cib_error_t *cib_params_add_json(cib_params_t *params, json_object *object);
 
 /* The getters. Absent (or JSON null) is no error: NULL, -1, or `*value` left alone.
@@ -36,9 +36,9 @@ int cib_params_has(const cib_params_t *params, const char *name);
 cib_error_t *cib_params_text(const cib_params_t *params, const char *name, const char **value);
 /* As text, but MISSING where it is absent or empty. */
 cib_error_t *cib_params_required(const cib_params_t *params, const char *name, const char **value);
-/* true/false, "true"/"false", 1/0, "1"/"0". -1: absent. */
+/* true/false, "true"/"false", 1/0, "1"/"0". -1: absent, or an empty text (a form's blank field). */
 cib_error_t *cib_params_flag(const cib_params_t *params, const char *name, int *value);
-/* An integer or its decimal text. */
+/* An integer or its decimal text. An empty text counts as absent. */
 cib_error_t *cib_params_int(const cib_params_t *params, const char *name, apr_int64_t *value);
 /* A list of texts or one text with commas; blanks around each and empty ones are dropped. NULL:
  * absent. Elements are `const char *`. */

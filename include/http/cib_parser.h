@@ -17,7 +17,8 @@ typedef struct cib_body_plan_t {
     /* A field begins: a multipart part (`filename` NULL where it has none, as sent otherwise: data,
      * never a path), a form field or a member of the top-level JSON object that is a string. Set
      * `*sink` to take its bytes, leave it NULL for the params. What was parsed before it is in the
-     * params already. An error ends the parsing. */
+     * params already. An error ends the parsing. A further field of a name that was taken is
+     * dropped without asking: the first stays here too. */
     cib_error_t *(*begin)(void *baton, const char *name, const char *filename,
                           const cib_sink_t **sink);
     /* A field taken by `begin` is complete. */

@@ -3,12 +3,16 @@
 #define CIB_ROUTE_H
 
 #include <httpd.h>
+#include "util/cib_error.h"
 
 typedef struct cib_route_match_t {
     apr_int64_t id;      /* the number for ":id", possibly negative; see id_text where it is none */
     const char *id_text; /* as it stood in the path */
     int id_is_number;    /* it was an integer that fits */
 } cib_route_match_t;
+
+/* The number for ":id"; NOTHING (404) where it is none: no such thing can exist. */
+cib_error_t *cib_route_id(const cib_route_match_t *match, apr_int64_t *id, apr_pool_t *pool);
 
 typedef int (*cib_route_fn)(request_rec *r, const cib_route_match_t *match);
 
