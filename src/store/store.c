@@ -1,0 +1,61 @@
+/* The store itself: what a process keeps of one instance's database. */
+#include <string.h>
+
+#include <apr_strings.h>
+
+#include "internal.h"
+
+static apr_status_t driver_of(const char *name, cib_driver_e *driver)
+{
+    if (name && strcmp(name, "sqlite3") == 0)
+        *driver = CIB_DRIVER_SQLITE3;
+    else if (name && strcmp(name, "pgsql") == 0)
+        *driver = CIB_DRIVER_PGSQL;
+    else
+        return APR_ENOTIMPL;
+    return APR_SUCCESS;
+}
+
+apr_status_t cib_store_create(cib_store_t **store, const cib_storage_t *storage,
+                              cib_generation_t *gen, apr_pool_t *pool)
+{
+    cib_store_t *made = apr_pcalloc(pool, sizeof(*made));
+    apr_status_t rv = driver_of(storage->driver, &made->driver);
+
+    made->storage = storage;
+    made->gen = gen;
+    if (rv == APR_SUCCESS)
+        rv = apr_thread_mutex_create(&made->mutex, APR_THREAD_MUTEX_DEFAULT, pool);
+    if (rv == APR_SUCCESS && made->driver == CIB_DRIVER_SQLITE3) {
+        rv = cib_lock_open(&made->lock, storage, pool);
+        if (rv == APR_SUCCESS)
+            rv = cib_combiner_create(&made->combiner, pool);
+    }
+    if (rv == APR_SUCCESS)
+        *store = made;
+    return rv;
+}
+
+cib_driver_e cib_store_driver(const cib_store_t *store)
+{
+    return store->driver;
+}
+
+void cib_store_note(cib_store_t *store, const cib_error_t *err)
+{
+    apr_thread_mutex_lock(store->mutex);
+    store->error_time = apr_time_now();
+    apr_cpystrn(store->error_text, err->detail ? err->detail : "", sizeof(store->error_text));
+    apr_thread_mutex_unlock(store->mutex);
+}
+
+apr_time_t cib_store_last_error(cib_store_t *store, const char **text, apr_pool_t *pool)
+{
+    apr_time_t when;
+
+    apr_thread_mutex_lock(store->mutex);
+    when = store->error_time;
+    *text = apr_pstrdup(pool, store->error_text);
+    apr_thread_mutex_unlock(store->mutex);
+    return when;
+}
