@@ -20,6 +20,9 @@ int cib_reply_json(request_rec *r, int status, json_object *object);
 int cib_reply_text(request_rec *r, int status, const char *text);
 int cib_reply_empty(request_rec *r, int status);
 
+/* {"message":"<status> <its name>"}, for what has no reason of ours. */
+int cib_reply_status(request_rec *r, int status);
+
 /* Push the answer down to the socket now. Zero: the connection is known to be gone, so the client
  * did not get it (nonzero is no proof that it did). */
 int cib_reply_flush(request_rec *r);

@@ -3,22 +3,13 @@
 #include <apr_strings.h>
 
 #include <httpd.h>
-#include <http_connection.h>
-#include <http_core.h>
 #include <http_log.h>
 #include <http_protocol.h>
-#include <util_filter.h>
 
 #include "exchange.h"
-#include "http/cib_body.h"
 #include "http/cib_reply.h"
+#include "send.h"
 #include "util/cib_text.h"
-
-/* What may still come of a body that nobody wants: so much is read to keep the connection, */
-#define KEEP_ALIVE_REST (64 * 1024)
-/* and so much, for so long, after an answer that closes it. */
-#define DRAIN_BYTES (8 * 1024 * 1024)
-#define DRAIN_TIME apr_time_from_sec(2)
 
 void cib_reply_about(request_rec *r, apr_int64_t build_id)
 {
@@ -28,105 +19,18 @@ void cib_reply_about(request_rec *r, apr_int64_t build_id)
     exchange->build_id = build_id;
 }
 
-/* ---- bodies that were not read ---- */
-
-/* Is the rest of the body so small that httpd may read it, and keep the connection? */
-static int rest_is_small(request_rec *r)
-{
-    apr_int64_t length = cib_body_length(r);
-
-    return length >= 0 && length <= KEEP_ALIVE_REST;
-}
-
-/* Decide before the headers are made whether the connection ends with this answer; returns whether
- * to drain the body after it. A stream of HTTP/2 is reset by mod_http2, its connection is not ours.
- */
-static int close_unread(request_rec *r)
-{
-    cib_exchange_t *exchange = cib_exchange(r);
-    conn_rec *c = r->connection;
-
-    if (c->master)
-        return 0;
-    if (exchange->read == CIB_READ_BROKEN) {
-        c->keepalive = AP_CONN_CLOSE;
-        return 0;
-    }
-    if (!cib_exchange_unread(r))
-        return 0;
-    if (r->expecting_100 && exchange->read == CIB_READ_NOTHING) {
-        c->keepalive = AP_CONN_CLOSE;
-        return 0; /* it was never asked to send */
-    }
-    if (rest_is_small(r))
-        return 0;
-    c->keepalive = AP_CONN_CLOSE;
-    return 1;
-}
-
-/* Read and drop what the client still sends, for a while: one that only looks for an answer when it
- * has sent all would otherwise see a reset instead. httpd's lingering close does the rest. */
-static void drain(request_rec *r)
-{
-    conn_rec *c = r->connection;
-    apr_socket_t *socket = ap_get_conn_socket(c);
-    apr_bucket_brigade *bb = apr_brigade_create(r->pool, c->bucket_alloc);
-    apr_time_t end = apr_time_now() + DRAIN_TIME;
-    apr_interval_time_t timeout = 0;
-    apr_off_t drained = 0;
-
-    apr_socket_timeout_get(socket, &timeout);
-    while (cib_exchange(r)->read != CIB_READ_ALL && drained < DRAIN_BYTES) {
-        apr_interval_time_t left = end - apr_time_now();
-        apr_off_t len = 0;
-
-        if (left <= 0)
-            break;
-        apr_socket_timeout_set(socket, left);
-        if (ap_get_brigade(r->input_filters, bb, AP_MODE_READBYTES, APR_BLOCK_READ,
-                           KEEP_ALIVE_REST))
-            break;
-        apr_brigade_length(bb, 1, &len);
-        drained += len;
-        if (!APR_BRIGADE_EMPTY(bb) && APR_BUCKET_IS_EOS(APR_BRIGADE_LAST(bb)))
-            cib_exchange(r)->read = CIB_READ_ALL;
-        apr_brigade_cleanup(bb);
-    }
-    apr_brigade_destroy(bb);
-    apr_socket_timeout_set(socket, timeout);
-    ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r,
-                  "CIB0120: dropped %" APR_OFF_T_FMT " bytes of a body that is not wanted",
-                  drained);
-}
-
 /* ---- sending ---- */
 
-int cib_reply_flush(request_rec *r)
-{
-    conn_rec *c = r->connection;
-    apr_bucket_brigade *bb = apr_brigade_create(r->pool, c->bucket_alloc);
-    apr_status_t rv;
-
-    APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_flush_create(c->bucket_alloc));
-    rv = ap_pass_brigade(c->output_filters, bb);
-    apr_brigade_destroy(bb);
-    return !rv && !c->aborted;
-}
-
-/* Send the headers and `len` bytes, and see to the rest of the request's body. */
-static int send_answer(request_rec *r, const char *data, apr_size_t len)
+/* Send `len` bytes as the whole body. */
+static int send_bytes(request_rec *r, const char *data, apr_size_t len)
 {
     apr_bucket_alloc_t *alloc = r->connection->bucket_alloc;
     apr_bucket_brigade *bb = apr_brigade_create(r->pool, alloc);
-    int unwanted = close_unread(r);
 
     if (len)
         APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_transient_create(data, len, alloc));
     APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_eos_create(alloc));
-    ap_pass_brigade(r->output_filters, bb);
-    if (unwanted && cib_reply_flush(r))
-        drain(r);
-    return OK;
+    return cib_send(r, bb);
 }
 
 static int send_typed(request_rec *r, int status, const char *type, const char *data,
@@ -135,7 +39,7 @@ static int send_typed(request_rec *r, int status, const char *type, const char *
     r->status = status;
     ap_set_content_type(r, type);
     ap_set_content_length(r, (apr_off_t)len);
-    return send_answer(r, data, len);
+    return send_bytes(r, data, len);
 }
 
 int cib_reply_json(request_rec *r, int status, json_object *object)
@@ -165,7 +69,7 @@ int cib_reply_empty(request_rec *r, int status)
     r->status = status;
     if (status != HTTP_NO_CONTENT && status != HTTP_NOT_MODIFIED)
         ap_set_content_length(r, 0);
-    return send_answer(r, NULL, 0);
+    return send_bytes(r, NULL, 0);
 }
 
 /* ---- errors ---- */
@@ -259,6 +163,11 @@ static const char *message_text(request_rec *r, const answer_t *answer, const ci
     }
 }
 
+int cib_reply_status(request_rec *r, int status)
+{
+    return reply_member(r, status, "message", ap_get_status_line(status));
+}
+
 /* The body broke off. Where the filters have answered, nothing may follow. */
 static int reply_client_gone(request_rec *r, const cib_error_t *err)
 {
@@ -268,7 +177,7 @@ static int reply_client_gone(request_rec *r, const cib_error_t *err)
     r->connection->keepalive = AP_CONN_CLOSE;
     if (status == AP_FILTER_ERROR)
         return AP_FILTER_ERROR;
-    return reply_member(r, status, "message", ap_get_status_line(status));
+    return cib_reply_status(r, status);
 }
 
 int cib_reply_error(request_rec *r, const cib_error_t *err)

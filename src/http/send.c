@@ -1,0 +1,110 @@
+/* An answer on its way out, and the rest of the request's body. */
+#include <httpd.h>
+#include <http_connection.h>
+#include <http_core.h>
+#include <http_log.h>
+#include <util_filter.h>
+
+#include "exchange.h"
+#include "http/cib_body.h"
+#include "http/cib_reply.h"
+#include "send.h"
+
+/* What may still come of a body that nobody wants: so much is read to keep the connection, */
+#define KEEP_ALIVE_REST (64 * 1024)
+/* and so much, for so long, after an answer that closes it. */
+#define DRAIN_BYTES (8 * 1024 * 1024)
+#define DRAIN_TIME apr_time_from_sec(2)
+
+/* ---- bodies that were not read ---- */
+
+/* Is the rest of the body so small that httpd may read it, and keep the connection? */
+static int rest_is_small(request_rec *r)
+{
+    apr_int64_t length = cib_body_length(r);
+
+    return length >= 0 && length <= KEEP_ALIVE_REST;
+}
+
+/* Decide before the headers are made whether the connection ends with this answer; returns whether
+ * to drain the body after it. A stream of HTTP/2 is reset by mod_http2, its connection is not ours.
+ */
+static int close_unread(request_rec *r)
+{
+    cib_exchange_t *exchange = cib_exchange(r);
+    conn_rec *c = r->connection;
+
+    if (c->master)
+        return 0;
+    if (exchange->read == CIB_READ_BROKEN) {
+        c->keepalive = AP_CONN_CLOSE;
+        return 0;
+    }
+    if (!cib_exchange_unread(r))
+        return 0;
+    if (r->expecting_100 && exchange->read == CIB_READ_NOTHING) {
+        c->keepalive = AP_CONN_CLOSE;
+        return 0; /* it was never asked to send */
+    }
+    if (rest_is_small(r))
+        return 0;
+    c->keepalive = AP_CONN_CLOSE;
+    return 1;
+}
+
+/* Read and drop what the client still sends, for a while: one that only looks for an answer when it
+ * has sent all would otherwise see a reset instead. httpd's lingering close does the rest. */
+static void drain(request_rec *r)
+{
+    conn_rec *c = r->connection;
+    apr_socket_t *socket = ap_get_conn_socket(c);
+    apr_bucket_brigade *bb = apr_brigade_create(r->pool, c->bucket_alloc);
+    apr_time_t end = apr_time_now() + DRAIN_TIME;
+    apr_interval_time_t timeout = 0;
+    apr_off_t drained = 0;
+
+    apr_socket_timeout_get(socket, &timeout);
+    while (cib_exchange(r)->read != CIB_READ_ALL && drained < DRAIN_BYTES) {
+        apr_interval_time_t left = end - apr_time_now();
+        apr_off_t len = 0;
+
+        if (left <= 0)
+            break;
+        apr_socket_timeout_set(socket, left);
+        if (ap_get_brigade(r->input_filters, bb, AP_MODE_READBYTES, APR_BLOCK_READ,
+                           KEEP_ALIVE_REST))
+            break;
+        apr_brigade_length(bb, 1, &len);
+        drained += len;
+        if (!APR_BRIGADE_EMPTY(bb) && APR_BUCKET_IS_EOS(APR_BRIGADE_LAST(bb)))
+            cib_exchange(r)->read = CIB_READ_ALL;
+        apr_brigade_cleanup(bb);
+    }
+    apr_brigade_destroy(bb);
+    apr_socket_timeout_set(socket, timeout);
+    ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r,
+                  "CIB0120: dropped %" APR_OFF_T_FMT " bytes of a body that is not wanted",
+                  drained);
+}
+
+int cib_reply_flush(request_rec *r)
+{
+    conn_rec *c = r->connection;
+    apr_bucket_brigade *bb = apr_brigade_create(r->pool, c->bucket_alloc);
+    apr_status_t rv;
+
+    APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_flush_create(c->bucket_alloc));
+    rv = ap_pass_brigade(c->output_filters, bb);
+    apr_brigade_destroy(bb);
+    return !rv && !c->aborted;
+}
+
+int cib_send(request_rec *r, apr_bucket_brigade *bb)
+{
+    int unwanted = close_unread(r);
+
+    ap_pass_brigade(r->output_filters, bb);
+    if (unwanted && cib_reply_flush(r))
+        drain(r);
+    return OK;
+}
