@@ -1,0 +1,17 @@
+/* Who the program is while it works, and the instance it works on. */
+#ifndef CIB_CLI_SESSION_H
+#define CIB_CLI_SESSION_H
+
+#include "cli.h"
+
+/* As root: become the owner of cli->dir for good (group, further groups, user, environment). As
+ * anybody else nothing. What is made from now on is not for others. */
+cib_error_t *cli_session_become(cli_t *cli);
+
+/* Read the storage directory's description; NO_RECORD where it is none. */
+cib_error_t *cli_session_storage(cli_t *cli, const cib_storage_t **storage);
+
+/* Open the rest: generations, store, connection. cli->ctx is whole afterwards. */
+cib_error_t *cli_session_open(cli_t *cli, const cib_storage_t *storage);
+
+#endif
