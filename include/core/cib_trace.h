@@ -35,6 +35,11 @@ cib_error_t *cib_trace_replace_finish(cib_trace_replace_t *replace);
 /* On disk afterwards; no trace is fine. */
 cib_error_t *cib_trace_sync(const cib_ctx_t *ctx, apr_int64_t build_id);
 
+/* Bytes received of the build's current claim, as the next append has to begin with: looked up
+ * without the lock, to refuse a wrong offset before its body is read. 0 where there is no trace. */
+cib_error_t *cib_trace_received(const cib_ctx_t *ctx, const cib_build_t *build,
+                                apr_int64_t *received);
+
 /* Bytes stored; 0 where there is none. */
 apr_int64_t cib_trace_size(const cib_ctx_t *ctx, apr_int64_t build_id);
 
