@@ -1,0 +1,275 @@
+/* Builds: who may speak for one, and every step but the first that one takes. */
+#include <string.h>
+
+#include "core/cib_build.h"
+#include "core/cib_token.h"
+#include "core/cib_trace.h"
+#include "internal.h"
+#include "transition.h"
+#include "util/cib_crypto.h"
+
+/* How old heard_at may grow while its runner speaks. */
+#define HEARD_EVERY apr_time_from_sec(60)
+
+/* --- looking --------------------------------------------------------------------------------- */
+
+typedef struct asking_t {
+    apr_int64_t id;
+    cib_status_e status;
+    apr_int64_t project_id;
+    apr_int64_t after;
+    int limit;
+    cib_build_t *build;
+    cib_project_t *project;
+    apr_array_header_t *list;
+} asking_t;
+
+static cib_error_t *get(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    asking_t *asking = baton;
+
+    return cib_q_build(db, asking->id, &asking->build, pool);
+}
+
+cib_error_t *cib_build_get(const cib_ctx_t *ctx, apr_int64_t id, cib_build_t **build)
+{
+    asking_t asking = {.id = id};
+
+    *build = NULL;
+    CIB_TRY(cib_read(ctx, get, &asking));
+    if (!asking.build)
+        return cib_no_record(ctx->pool, "build", id);
+    *build = asking.build;
+    return CIB_OK;
+}
+
+static cib_error_t *list(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    asking_t *asking = baton;
+
+    return cib_q_builds(db, asking->status, asking->project_id, asking->after, asking->limit,
+                        &asking->list, pool);
+}
+
+cib_error_t *cib_build_list(const cib_ctx_t *ctx, cib_status_e status, apr_int64_t project_id,
+                            apr_int64_t after, int limit, apr_array_header_t **builds)
+{
+    asking_t asking = {.status = status, .project_id = project_id, .after = after, .limit = limit};
+
+    CIB_TRY(cib_read(ctx, list, &asking));
+    *builds = asking.list;
+    return CIB_OK;
+}
+
+static cib_error_t *needs(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    asking_t *asking = baton;
+
+    return cib_q_needs(db, asking->id, &asking->list, pool);
+}
+
+cib_error_t *cib_build_needs(const cib_ctx_t *ctx, apr_int64_t id, apr_array_header_t **ids)
+{
+    asking_t asking = {.id = id};
+
+    CIB_TRY(cib_read(ctx, needs, &asking));
+    *ids = apr_array_make(ctx->pool, asking.list->nelts + 1, sizeof(apr_int64_t));
+    for (int i = 0; i < asking.list->nelts; i++)
+        APR_ARRAY_PUSH(*ids, apr_int64_t) = APR_ARRAY_IDX(asking.list, i, cib_build_t *)->id;
+    return CIB_OK;
+}
+
+/* --- authenticating -------------------------------------------------------------------------- */
+
+static cib_error_t *with_project(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    asking_t *asking = baton;
+
+    CIB_TRY(cib_q_build(db, asking->id, &asking->build, pool));
+    if (!asking->build)
+        return CIB_OK;
+    return cib_q_project(db, asking->build->project_id, &asking->project, pool);
+}
+
+static int is_build_token(const cib_ctx_t *ctx, const cib_build_t *build, const char *token)
+{
+    /* never claimed: nobody was given a token */
+    return build->claim > 0 &&
+           cib_secret_equal(cib_token_build(ctx->storage, build->id, build->claim, ctx->pool),
+                            token);
+}
+
+static int is_project_token(const cib_ctx_t *ctx, const cib_project_t *project, const char *token)
+{
+    const char *expected;
+    cib_error_t *err = cib_token_project(ctx->storage, project, &expected, ctx->pool);
+
+    /* it only means that this token lets nobody in; the build's own still does */
+    cib_log_error(ctx, "CIB0301", err);
+    return !err && cib_secret_equal(expected, token);
+}
+
+cib_error_t *cib_build_authenticate(const cib_ctx_t *ctx, apr_int64_t id, const char *token,
+                                    int project_token_ok, int erased_matters, cib_build_t **build)
+{
+    asking_t asking = {.id = id};
+    apr_pool_t *pool = ctx->pool;
+    const char *given = token ? token : "";
+
+    *build = NULL;
+    CIB_TRY(cib_read(ctx, with_project, &asking));
+    if (!asking.build || !asking.project)
+        return cib_error(pool, CIB_REASON_NOTHING, APR_SUCCESS, NULL);
+    if (!is_build_token(ctx, asking.build, given) &&
+        !(project_token_ok && is_project_token(ctx, asking.project, given)))
+        return cib_error(pool, CIB_REASON_FORBIDDEN, APR_SUCCESS, NULL);
+    if (asking.project->removing)
+        return cib_error(pool, CIB_REASON_FORBIDDEN, APR_SUCCESS, "Project has been deleted!");
+    if (erased_matters && asking.build->erased_at)
+        return cib_error(pool, CIB_REASON_FORBIDDEN, APR_SUCCESS, "Build has been erased!");
+    *build = asking.build;
+    return CIB_OK;
+}
+
+/* --- hearing --------------------------------------------------------------------------------- */
+
+typedef struct hearing_t {
+    apr_int64_t id;
+    apr_int64_t claim;
+    apr_time_t now;
+} hearing_t;
+
+static cib_error_t *hear(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    const hearing_t *hearing = baton;
+
+    return cib_q_build_heard(db, hearing->id, hearing->claim, hearing->now, pool);
+}
+
+void cib_build_heard(const cib_ctx_t *ctx, const cib_build_t *build)
+{
+    hearing_t hearing = {build->id, build->claim, apr_time_now()};
+    int fresh = build->heard_at && build->heard_at <= hearing.now &&
+                hearing.now - build->heard_at < HEARD_EVERY;
+
+    if (build->status == CIB_RUNNING && !fresh)
+        cib_log_error(ctx, "CIB0302", cib_write_one(ctx, hear, &hearing));
+}
+
+/* --- stepping -------------------------------------------------------------------------------- */
+
+typedef struct stepping_t {
+    apr_int64_t id;
+    cib_move_t move;
+    int moved;
+} stepping_t;
+
+static cib_error_t *step(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    stepping_t *stepping = baton;
+
+    return cib_transition(db, stepping->id, &stepping->move, &stepping->moved, pool);
+}
+
+/* End a running build, its trace on disk first. */
+static cib_error_t *end(const cib_ctx_t *ctx, stepping_t *stepping)
+{
+    CIB_TRY(cib_trace_sync(ctx, stepping->id));
+    stepping->move.from = CIB_RUNNING;
+    stepping->move.now = apr_time_now();
+    return cib_write(ctx, step, stepping);
+}
+
+cib_error_t *cib_build_finish(const cib_ctx_t *ctx, const cib_build_t *build, const char *state,
+                              const char *failure_reason, int has_exit_code, int exit_code,
+                              int *moved)
+{
+    stepping_t stepping = {.id = build->id, .move = {.claim = build->claim}};
+
+    *moved = 0;
+    if (!state || build->claim <= 0)
+        return CIB_OK;
+    if (strcmp(state, "success") == 0) {
+        stepping.move.to = CIB_SUCCESS;
+    } else if (strcmp(state, "failed") == 0) {
+        stepping.move.to = CIB_FAILED;
+        stepping.move.failure_reason = cib_text_tame(failure_reason, CIB_SHORT_MAX, ctx->pool);
+        if (!stepping.move.failure_reason)
+            stepping.move.failure_reason = "script_failure";
+    } else {
+        return CIB_OK;
+    }
+    stepping.move.has_exit_code = has_exit_code;
+    stepping.move.exit_code = exit_code;
+    CIB_TRY(end(ctx, &stepping));
+    *moved = stepping.moved;
+    return CIB_OK;
+}
+
+cib_error_t *cib_build_fail(const cib_ctx_t *ctx, apr_int64_t id, apr_int64_t claim,
+                            const char *reason)
+{
+    stepping_t stepping = {.id = id,
+                           .move = {.to = CIB_FAILED, .claim = claim, .failure_reason = reason}};
+
+    CIB_TRY(end(ctx, &stepping));
+    if (stepping.moved)
+        cib_log(ctx, CIB_LOG_WARNING, APR_SUCCESS, "CIB0303: build %" APR_INT64_T_FMT " failed: %s",
+                id, reason);
+    return CIB_OK;
+}
+
+static cib_error_t *cancel(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    stepping_t *stepping = baton;
+    cib_build_t *build;
+
+    CIB_TRY(cib_transition_lock(db, stepping->id, &build, pool));
+    if (!build)
+        return cib_no_record(pool, "build", stepping->id);
+    if (cib_status_ended(build->status))
+        return cib_error(pool, CIB_REASON_CONFLICT, APR_SUCCESS,
+                         "build %" APR_INT64_T_FMT " has ended (%s) and cannot be canceled",
+                         stepping->id, cib_status_name(build->status));
+    stepping->move.from = build->status;
+    return step(db, stepping, pool);
+}
+
+cib_error_t *cib_build_cancel(const cib_ctx_t *ctx, apr_int64_t id)
+{
+    stepping_t stepping = {.id = id, .move = {.to = CIB_CANCELED, .now = apr_time_now()}};
+
+    CIB_TRY(cib_trace_sync(ctx, id));
+    return cib_write(ctx, cancel, &stepping);
+}
+
+static cib_error_t *requeue(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    stepping_t *stepping = baton;
+    cib_build_t *build;
+
+    stepping->moved = 0;
+    CIB_TRY(cib_transition_lock(db, stepping->id, &build, pool));
+    if (!build || build->status != CIB_RUNNING || build->claim != stepping->move.claim)
+        return CIB_OK;
+    return cib_transition_requeue(db, build, apr_time_now(), &stepping->move.to, &stepping->moved,
+                                  pool);
+}
+
+cib_error_t *cib_build_requeue(const cib_ctx_t *ctx, apr_int64_t id, apr_int64_t claim)
+{
+    stepping_t stepping = {.id = id,
+                           .move = {.from = CIB_RUNNING, .claim = claim, .now = apr_time_now()}};
+
+    if (claim <= 0)
+        return CIB_OK;
+    CIB_TRY(cib_trace_sync(ctx, id));
+    CIB_TRY(cib_write(ctx, requeue, &stepping));
+    if (stepping.moved)
+        cib_log(ctx, CIB_LOG_WARNING, APR_SUCCESS,
+                "CIB0304: build %" APR_INT64_T_FMT ": claim %" APR_INT64_T_FMT
+                " was not acknowledged, the build %s",
+                id, claim,
+                stepping.move.to == CIB_PENDING ? "is pending again" : "failed (runner_lost)");
+    return CIB_OK;
+}

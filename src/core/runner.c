@@ -1,0 +1,456 @@
+/* Runners: how they come, what they say of themselves, how they go. */
+#include <string.h>
+
+#include <apr_strings.h>
+
+#include "core/cib_build.h"
+#include "core/cib_runner.h"
+#include "core/cib_tags.h"
+#include "core/cib_token.h"
+#include "core/cib_trace.h"
+#include "internal.h"
+#include "transition.h"
+#include "util/cib_crypto.h"
+
+/* Within this time the changes of a runner's info are counted, and so many are written at once. */
+#define INFO_WINDOW apr_time_from_sec(3600)
+#define INFO_CHANGES 5
+
+/* --- adding ---------------------------------------------------------------------------------- */
+
+typedef struct adding_t {
+    const cib_ctx_t *ctx;
+    cib_runner_t row;
+    const char *registered_with;        /* a registration or project token, or NULL: `runner add` */
+    const apr_array_header_t *projects; /* apr_int64_t, or NULL */
+    const char *token_sha256;
+    apr_int64_t id;
+} adding_t;
+
+static void take_info(cib_runner_t *runner, const cib_runner_info_t *info, apr_pool_t *pool)
+{
+    if (!info)
+        return;
+    runner->name = cib_text_tame(info->name, CIB_SHORT_MAX, pool);
+    runner->version = cib_text_tame(info->version, CIB_SHORT_MAX, pool);
+    runner->revision = cib_text_tame(info->revision, CIB_SHORT_MAX, pool);
+    runner->platform = cib_text_tame(info->platform, CIB_SHORT_MAX, pool);
+    runner->architecture = cib_text_tame(info->architecture, CIB_SHORT_MAX, pool);
+}
+
+/* The row of a new runner. INVALID says what is wrong with it. */
+static cib_error_t *prepare(const cib_ctx_t *ctx, const cib_runner_new_t *fresh, adding_t *adding)
+{
+    cib_runner_t *row = &adding->row;
+
+    memset(adding, 0, sizeof(*adding));
+    adding->ctx = ctx;
+    CIB_TRY(cib_tags_canonical(fresh->tags, &row->tags, ctx->pool));
+    if (!*row->tags && !fresh->run_untagged)
+        return cib_error(ctx->pool, CIB_REASON_INVALID, APR_SUCCESS,
+                         "a runner without tags must take builds without tags");
+    row->description = cib_text_tame(fresh->description, CIB_SHORT_MAX, ctx->pool);
+    row->active = 1;
+    row->run_untagged = fresh->run_untagged != 0;
+    row->locked = fresh->locked != 0;
+    take_info(row, fresh->info, ctx->pool);
+    return CIB_OK;
+}
+
+/* A random token, or the imported one. */
+static cib_error_t *choose_token(const cib_ctx_t *ctx, const char *imported, adding_t *adding,
+                                 const char **token)
+{
+    if (imported) {
+        CIB_TRY(cib_token_importable(imported, ctx->pool));
+        *token = imported;
+    } else {
+        CIB_TRY(cib_token_random(token, ctx->pool));
+    }
+    adding->token_sha256 = cib_token_hash(*token, ctx->pool);
+    return CIB_OK;
+}
+
+/* Who let it in decides whom it works for. */
+static cib_error_t *admit(cib_db_t *db, adding_t *adding, apr_int64_t *project_id, apr_pool_t *pool)
+{
+    cib_project_t *project;
+    int rotation;
+
+    *project_id = 0;
+    if (!adding->registered_with)
+        return CIB_OK;
+    CIB_TRY(cib_q_registration_rotation(db, &rotation, pool));
+    adding->row.is_shared = cib_secret_equal(
+        cib_token_registration(adding->ctx->storage, rotation, pool), adding->registered_with);
+    if (adding->row.is_shared)
+        return CIB_OK;
+    CIB_TRY(
+        cib_q_project_by_token(db, cib_token_hash(adding->registered_with, pool), &project, pool));
+    if (!project || project->removing)
+        return cib_error(pool, CIB_REASON_FORBIDDEN, APR_SUCCESS, NULL);
+    *project_id = project->id;
+    return CIB_OK;
+}
+
+static cib_error_t *bind_project(cib_db_t *db, apr_int64_t runner_id, apr_int64_t project_id,
+                                 apr_pool_t *pool)
+{
+    cib_project_t *project;
+
+    CIB_TRY(cib_q_project(db, project_id, &project, pool));
+    if (!project || project->removing)
+        return cib_no_record(pool, "project", project_id);
+    return cib_q_runner_bind(db, runner_id, project_id, pool);
+}
+
+static cib_error_t *add(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    adding_t *adding = baton;
+    cib_runner_t *other;
+    apr_int64_t project_id;
+
+    CIB_TRY(admit(db, adding, &project_id, pool));
+    CIB_TRY(cib_q_runner_by_token(db, adding->token_sha256, &other, pool));
+    if (other)
+        return cib_error(pool, CIB_REASON_CONFLICT, APR_SUCCESS, "that token is in use");
+    CIB_TRY(cib_q_runner_add(db, &adding->row, adding->token_sha256, apr_time_now(), &adding->id,
+                             pool));
+    if (project_id)
+        CIB_TRY(cib_q_runner_bind(db, adding->id, project_id, pool));
+    for (int i = 0; adding->projects && i < adding->projects->nelts; i++)
+        CIB_TRY(
+            bind_project(db, adding->id, APR_ARRAY_IDX(adding->projects, i, apr_int64_t), pool));
+    return CIB_OK;
+}
+
+static cib_error_t *admit_only(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    apr_int64_t project_id;
+
+    return admit(db, baton, &project_id, pool);
+}
+
+cib_error_t *cib_runner_register(const cib_ctx_t *ctx, const char *token,
+                                 const cib_runner_new_t *fresh, apr_int64_t *id,
+                                 const char **runner_token)
+{
+    adding_t adding;
+    cib_error_t *refused = prepare(ctx, fresh, &adding);
+
+    *id = 0;
+    *runner_token = NULL;
+    adding.registered_with = token ? token : "";
+    if (refused) {
+        /* a wrong token is said first */
+        CIB_TRY(cib_read(ctx, admit_only, &adding));
+        return cib_error_detail(ctx->pool,
+                                cib_error(ctx->pool, CIB_REASON_NOTHING, APR_SUCCESS, NULL),
+                                "a runner was refused: %s", refused->message);
+    }
+    CIB_TRY(choose_token(ctx, NULL, &adding, runner_token));
+    CIB_TRY(cib_write(ctx, add, &adding));
+    *id = adding.id;
+    return CIB_OK;
+}
+
+cib_error_t *cib_runner_add(const cib_ctx_t *ctx, const cib_runner_new_t *fresh, int shared,
+                            const apr_array_header_t *project_ids, const char *imported,
+                            apr_int64_t *id, const char **token)
+{
+    adding_t adding;
+
+    *id = 0;
+    *token = NULL;
+    CIB_TRY(prepare(ctx, fresh, &adding));
+    if (!shared && (!project_ids || !project_ids->nelts))
+        return cib_error(ctx->pool, CIB_REASON_INVALID, APR_SUCCESS,
+                         "a runner must be shared or belong to a project");
+    if (shared && project_ids && project_ids->nelts)
+        return cib_error(ctx->pool, CIB_REASON_INVALID, APR_SUCCESS,
+                         "a runner is either shared or belongs to projects");
+    adding.row.is_shared = shared != 0;
+    adding.projects = project_ids;
+    CIB_TRY(choose_token(ctx, imported, &adding, token));
+    CIB_TRY(cib_write(ctx, add, &adding));
+    *id = adding.id;
+    return CIB_OK;
+}
+
+/* --- being heard of -------------------------------------------------------------------------- */
+
+typedef struct asking_t {
+    const char *token_sha256;
+    apr_int64_t id;
+    cib_runner_t *runner;
+    apr_array_header_t *list;
+} asking_t;
+
+static cib_error_t *by_token(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    asking_t *asking = baton;
+
+    return cib_q_runner_by_token(db, asking->token_sha256, &asking->runner, pool);
+}
+
+cib_error_t *cib_runner_authenticate(const cib_ctx_t *ctx, const char *token, cib_runner_t **runner)
+{
+    asking_t asking = {0};
+
+    *runner = NULL;
+    if (token && *token) {
+        asking.token_sha256 = cib_token_hash(token, ctx->pool);
+        CIB_TRY(cib_read(ctx, by_token, &asking));
+    }
+    if (!asking.runner)
+        return cib_error(ctx->pool, CIB_REASON_FORBIDDEN, APR_SUCCESS, NULL);
+    *runner = asking.runner;
+    return CIB_OK;
+}
+
+/* Put a text of `info` into the row; says whether that changed it. */
+static int merge_text(const char **have, const char *said, apr_pool_t *pool)
+{
+    const char *text = cib_text_tame(said, CIB_SHORT_MAX, pool);
+
+    if (!text || (*have && strcmp(*have, text) == 0))
+        return 0;
+    *have = text;
+    return 1;
+}
+
+static int merge_info(cib_runner_t *row, const cib_runner_info_t *info, apr_pool_t *pool)
+{
+    if (!info)
+        return 0;
+    return merge_text(&row->name, info->name, pool) |
+           merge_text(&row->version, info->version, pool) |
+           merge_text(&row->revision, info->revision, pool) |
+           merge_text(&row->platform, info->platform, pool) |
+           merge_text(&row->architecture, info->architecture, pool);
+}
+
+/* A change of info is due at once, unless there were too many of late. Counts it. */
+static int change_due(cib_runner_t *row, apr_time_t now)
+{
+    if (!row->info_changed_at || now - row->info_changed_at > INFO_WINDOW) {
+        row->info_changed_at = now;
+        row->info_changes = 0;
+    }
+    if (row->info_changes >= INFO_CHANGES)
+        return 0;
+    row->info_changes++;
+    return 1;
+}
+
+static cib_error_t *write_contact(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    return cib_q_runner_contact(db, baton, pool);
+}
+
+cib_error_t *cib_runner_contact(const cib_ctx_t *ctx, cib_runner_t *runner,
+                                const cib_runner_info_t *info)
+{
+    apr_time_t now = apr_time_now();
+    cib_runner_t row = *runner;
+    int changed = merge_info(&row, info, ctx->pool);
+    /* a clock that was set back must not keep a runner offline */
+    int old = now - row.contacted_at > CIB_CONTACT_EVERY || row.contacted_at > now;
+    int at_once = changed && change_due(&row, now);
+
+    if (!old && !at_once)
+        return CIB_OK;
+    row.contacted_at = now;
+    CIB_TRY(cib_write_one(ctx, write_contact, &row));
+    *runner = row;
+    return CIB_OK;
+}
+
+const char *cib_runner_status(const cib_runner_t *runner, apr_time_t now)
+{
+    if (!runner->contacted_at)
+        return "not_connected";
+    if (!runner->active)
+        return "paused";
+    return now - runner->contacted_at <= CIB_ONLINE_WITHIN ? "online" : "offline";
+}
+
+/* --- looking --------------------------------------------------------------------------------- */
+
+static cib_error_t *get(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    asking_t *asking = baton;
+
+    return cib_q_runner(db, asking->id, &asking->runner, pool);
+}
+
+cib_error_t *cib_runner_get(const cib_ctx_t *ctx, apr_int64_t id, cib_runner_t **runner)
+{
+    asking_t asking = {.id = id};
+
+    *runner = NULL;
+    CIB_TRY(cib_read(ctx, get, &asking));
+    if (!asking.runner)
+        return cib_no_record(ctx->pool, "runner", id);
+    *runner = asking.runner;
+    return CIB_OK;
+}
+
+static cib_error_t *list(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    asking_t *asking = baton;
+
+    return cib_q_runners(db, &asking->list, pool);
+}
+
+cib_error_t *cib_runner_list(const cib_ctx_t *ctx, apr_array_header_t **runners)
+{
+    asking_t asking = {0};
+
+    CIB_TRY(cib_read(ctx, list, &asking));
+    *runners = asking.list;
+    return CIB_OK;
+}
+
+static cib_error_t *projects(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    asking_t *asking = baton;
+
+    return cib_q_runner_projects(db, asking->id, &asking->list, pool);
+}
+
+cib_error_t *cib_runner_projects(const cib_ctx_t *ctx, apr_int64_t id, apr_array_header_t **ids)
+{
+    asking_t asking = {.id = id};
+
+    CIB_TRY(cib_read(ctx, projects, &asking));
+    *ids = asking.list;
+    return CIB_OK;
+}
+
+/* --- changing -------------------------------------------------------------------------------- */
+
+typedef struct changing_t {
+    apr_int64_t id;
+    apr_int64_t project_id;
+    const cib_runner_t *wanted;
+    const char *tags;
+    const char *token_sha256;
+} changing_t;
+
+/* NO_RECORD where there is none. */
+static cib_error_t *fetch(cib_db_t *db, apr_int64_t id, cib_runner_t **runner, apr_pool_t *pool)
+{
+    CIB_TRY(cib_q_runner(db, id, runner, pool));
+    return *runner ? CIB_OK : cib_no_record(pool, "runner", id);
+}
+
+static cib_error_t *set(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    const changing_t *changing = baton;
+    cib_runner_t *row;
+
+    CIB_TRY(fetch(db, changing->wanted->id, &row, pool));
+    row->description = cib_text_tame(changing->wanted->description, CIB_SHORT_MAX, pool);
+    row->active = changing->wanted->active != 0;
+    row->locked = changing->wanted->locked != 0;
+    row->run_untagged = changing->wanted->run_untagged != 0;
+    row->tags = changing->tags;
+    CIB_TRY(cib_q_runner_update(db, row, pool));
+    cib_db_raise_runner(db, row->id);
+    return CIB_OK;
+}
+
+cib_error_t *cib_runner_set(const cib_ctx_t *ctx, const cib_runner_t *runner)
+{
+    changing_t changing = {.wanted = runner};
+    apr_array_header_t *tags = apr_array_make(ctx->pool, 1, sizeof(const char *));
+
+    if (runner->tags)
+        APR_ARRAY_PUSH(tags, const char *) = runner->tags;
+    CIB_TRY(cib_tags_canonical(tags, &changing.tags, ctx->pool));
+    if (!*changing.tags && !runner->run_untagged)
+        return cib_error(ctx->pool, CIB_REASON_INVALID, APR_SUCCESS,
+                         "a runner without tags must take builds without tags");
+    return cib_write(ctx, set, &changing);
+}
+
+static cib_error_t *bind_to(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    const changing_t *changing = baton;
+    cib_runner_t *row;
+
+    CIB_TRY(fetch(db, changing->id, &row, pool));
+    CIB_TRY(bind_project(db, row->id, changing->project_id, pool));
+    /* a shared runner that is given to a project is that project's from then on */
+    if (row->is_shared) {
+        row->is_shared = 0;
+        CIB_TRY(cib_q_runner_update(db, row, pool));
+    }
+    cib_db_raise_runner(db, row->id);
+    return CIB_OK;
+}
+
+cib_error_t *cib_runner_bind(const cib_ctx_t *ctx, apr_int64_t id, apr_int64_t project_id)
+{
+    changing_t changing = {.id = id, .project_id = project_id};
+
+    return cib_write(ctx, bind_to, &changing);
+}
+
+static cib_error_t *set_token(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    const changing_t *changing = baton;
+    cib_runner_t *row;
+
+    CIB_TRY(fetch(db, changing->id, &row, pool));
+    return cib_q_runner_set_token(db, changing->id, changing->token_sha256, pool);
+}
+
+cib_error_t *cib_runner_rotate(const cib_ctx_t *ctx, apr_int64_t id, const char **token)
+{
+    changing_t changing = {.id = id};
+
+    CIB_TRY(cib_token_random(token, ctx->pool));
+    changing.token_sha256 = cib_token_hash(*token, ctx->pool);
+    return cib_write(ctx, set_token, &changing);
+}
+
+/* --- going ----------------------------------------------------------------------------------- */
+
+static cib_error_t *running(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    asking_t *asking = baton;
+
+    return cib_q_running_of(db, asking->id, &asking->list, pool);
+}
+
+static cib_error_t *fail_and_remove(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    const changing_t *changing = baton;
+    apr_array_header_t *ids;
+    int changed;
+
+    CIB_TRY(cib_q_running_of(db, changing->id, &ids, pool));
+    for (int i = 0; i < ids->nelts; i++) {
+        cib_move_t move = {.from = CIB_RUNNING,
+                           .to = CIB_FAILED,
+                           .now = apr_time_now(),
+                           .failure_reason = "runner_lost"};
+
+        CIB_TRY(cib_transition(db, APR_ARRAY_IDX(ids, i, apr_int64_t), &move, &changed, pool));
+    }
+    CIB_TRY(cib_q_runner_remove(db, changing->id, &changed, pool));
+    return changed ? CIB_OK : cib_no_record(pool, "runner", changing->id);
+}
+
+cib_error_t *cib_runner_remove(const cib_ctx_t *ctx, apr_int64_t id)
+{
+    asking_t asking = {.id = id};
+    changing_t changing = {.id = id};
+
+    CIB_TRY(cib_read(ctx, running, &asking));
+    for (int i = 0; i < asking.list->nelts; i++)
+        CIB_TRY(cib_trace_sync(ctx, APR_ARRAY_IDX(asking.list, i, apr_int64_t)));
+    return cib_write(ctx, fail_and_remove, &changing);
+}

@@ -1,0 +1,44 @@
+/* The one owner of every state step. All are called inside a writing section. */
+#ifndef CIB_CORE_TRANSITION_H
+#define CIB_CORE_TRANSITION_H
+
+#include "store/cib_questions.h"
+
+/* Is this a step at all? Reopening a skipped build is, but only cib_transition_retried makes it. */
+int cib_transition_allowed(cib_status_e from, cib_status_e to);
+
+/* Take the step if the build still is where it comes from, with all that follows from it: the
+ * queue's row, who is told, dependents that become pending or are skipped. `*moved` 0: it was not
+ * there any more, or there is no such step. */
+cib_error_t *cib_transition(cib_db_t *db, apr_int64_t id, const cib_move_t *move, int *moved,
+                            apr_pool_t *pool);
+
+/* Read a build (NULL: none) that nobody else changes until the section ends. */
+cib_error_t *cib_transition_lock(cib_db_t *db, apr_int64_t id, cib_build_t **build,
+                                 apr_pool_t *pool);
+
+/* The claim of a locked running build came to nothing: pending again, or failed after the third
+ * time. `*to`: which. */
+cib_error_t *cib_transition_requeue(cib_db_t *db, const cib_build_t *build, apr_time_t now,
+                                    cib_status_e *to, int *moved, apr_pool_t *pool);
+
+/* Hand the first build that suits to the runner; `*id` 0: none. */
+cib_error_t *cib_transition_claim(cib_db_t *db, const cib_runner_t *runner, apr_time_t now,
+                                  apr_int64_t *id, apr_pool_t *pool);
+
+/* How a build with these needs (cib_build_t *) begins: pending, created or skipped. The needs must
+ * be locked by the caller. */
+cib_status_e cib_transition_first(const apr_array_header_t *needs);
+
+/* A build was added in its first state (its id known): queue it where it is pending. */
+cib_error_t *cib_transition_added(cib_db_t *db, const cib_build_t *build, apr_pool_t *pool);
+
+/* `to` is the retry of `from`: who waits for `from`, or was skipped for it, waits for `to`. */
+cib_error_t *cib_transition_retried(cib_db_t *db, apr_int64_t from, apr_int64_t to, apr_time_t now,
+                                    apr_pool_t *pool);
+
+/* Step a created build whose needs have all ended, in case that was missed; `*moved`: it was. */
+cib_error_t *cib_transition_settle(cib_db_t *db, apr_int64_t id, apr_time_t now, int *moved,
+                                   apr_pool_t *pool);
+
+#endif

@@ -1,0 +1,19 @@
+/* Variables of builds: secret ones are sealed for the build they belong to. */
+#ifndef CIB_CORE_VARIABLES_H
+#define CIB_CORE_VARIABLES_H
+
+#include "core/cib_ctx.h"
+
+/* Longer ones no process could be given: Linux allows 128 KiB for one "KEY=value". */
+#define CIB_VALUE_MAX 130000
+
+/* INVALID says which (cib_variable_t with plain values) is wrong. */
+cib_error_t *cib_variables_check(const apr_array_header_t *variables, apr_pool_t *pool);
+/* Add plain variables (cib_variable_t) to a build. In a writing section. */
+cib_error_t *cib_variables_add(cib_db_t *db, const cib_storage_t *storage, apr_int64_t build_id,
+                               const apr_array_header_t *variables, apr_pool_t *pool);
+/* A build's variables, plain (cib_variable_t, in order). In any section. */
+cib_error_t *cib_variables_open(cib_db_t *db, const cib_storage_t *storage, apr_int64_t build_id,
+                                apr_array_header_t **variables, apr_pool_t *pool);
+
+#endif
