@@ -1,0 +1,109 @@
+# The value of the queue: idle runners are answered without a search, or wait for a build.
+
+use strict;
+use warnings;
+
+use CIB::Test;
+
+my $project = project();
+my $runner = runner(project => $project);
+
+sub value { return $_[0]{headers}{'x-gitlab-last-update'} }
+
+subtest 'the value' => sub {
+    my $r = poll($runner);
+    my $value = value($r);
+    ok length $value, 'an idle runner is given one';
+    $r = poll($runner, json => { last_update => $value });
+    is $r->{status}, 204, 'it comes back: nothing new';
+    is value($r), $value, '  and the value is the same';
+    is poll($runner, json => { last_update => 'something else' })->{status}, 204, 'any other value is searched for';
+    is value(poll($runner, json => { last_update => 'something else' })), $value, '  and answered with the current one';
+    answers poll($runner, headers => [], json => { last_update => $value }), 404, '404 Not Found', '404 where 204 is not known';
+
+    my $id = build(project => $project);
+    $r = poll($runner, json => { last_update => $value });
+    is $r->{status}, 201, 'a new build is handed out although the old value comes';
+    ok !defined value($r), '  without a value';
+    my $put = put($runner, $id, state => 'success');
+    ok !defined value($put), 'never on a PUT';
+    my $new = value(poll($runner));
+    isnt $new, $value, 'the value changed';
+    is value(poll($runner, json => { last_update => $new })), $new, 'and then stays';
+};
+
+subtest 'what changes it' => sub {
+    my $changes = sub {
+        my ($what, $do) = @_;
+        my $value = value(poll($runner));
+        $do->();
+        my $r = poll($runner, json => { last_update => $value });
+        isnt value($r) // '', $value, $what;
+        if ($r->{status} == 201) {
+            finish($runner, $r->{json}{id});
+            return $r->{json}{id};
+        }
+        return;
+    };
+    my $id = $changes->('a new build', sub { build(project => $project) });
+    $changes->('a retried build', sub { cib(qw(build retry), $id) });
+    $changes->('a dependency that is done', sub {
+        my $first = build(project => $project);
+        build(project => $project, args => ['--depends-on', $first]);
+        claim($runner);
+        finish($runner, $first);
+    });
+    $changes->("the runner's settings", sub { cib(qw(runner set), $runner->{id}, '--tags', 'a,b') });
+    $changes->('a pause', sub { cib(qw(runner pause), $runner->{id}); cib(qw(runner resume), $runner->{id}) });
+};
+
+subtest 'waiting' => sub {
+    my $first = poll($runner, vhost => 'parking');
+    is $first->{status}, 204, 'who brings no value does not wait';
+    my $value = value($first);
+    my $ask = sub {
+        my $connection = connect_to('parking');
+        $connection->send(request_text(
+            POST => "$V1/builds/register.json", json => { token => $runner->{token}, last_update => $value },
+            headers => ['User-Agent' => 'gitlab-ci-multi-runner 1.11.5 (x)'], close => 0,
+        ));
+        return $connection;
+    };
+    my $connection = $ask->();
+    if (!is_event()) {
+        is $connection->response->{status}, 204, 'no thread to wait without: answered at once';
+        return;
+    }
+    ok !$connection->answered(0.5), 'who brings it waits';
+    my $id = build(project => $project);
+    ok $connection->answered(10), 'until there is a build';
+    my $r = $connection->response;
+    is $r->{status}, 201, '  which it gets';
+    remember($r->{json});
+    is $r->{json}{id}, $id, '  whole';
+    $connection->send(request_text(GET => '/nothing'));
+    is $connection->response->{status}, 404, 'and the connection goes on';
+    finish($runner, $id);
+
+    $value = value(poll($runner));
+    $connection = $ask->();
+    ok !$connection->answered(0.3), 'the next one waits';
+    cib(qw(runner set), $runner->{id}, '--description', uniq('new'));
+    ok $connection->answered(10), 'a change of its settings wakes it too';
+    is $connection->response->{status}, 204, '  with nothing to do';
+
+    $value = value(poll($runner));
+    my @waiting = map { $ask->() } 1 .. 3;
+    my ($gone) = shift @waiting;
+    $gone->close;
+    $id = build(project => $project);
+    wait_for('an answer', sub { grep { $_->answered(0) } @waiting });
+    my @answers = map { $_->answered(0) ? $_->response : () } @waiting;
+    is_deeply [grep { $_ == 201 } map { $_->{status} } @answers], [201], 'one build wakes one that is still there';
+    remember($_->{json}) for @answers;
+    is build_show($id)->{status}, 'running', '  and it runs';
+    $_->close for @waiting;
+    finish($runner, $id);
+};
+
+done_testing;
