@@ -20,7 +20,8 @@ typedef struct cib_blob_t cib_blob_t;
 apr_status_t cib_blob_begin(cib_blob_t **blob, const cib_storage_t *storage, cib_area_e area,
                             apr_int64_t build_id, const char *type, apr_pool_t *pool);
 
-/* Append. Gathered into writes of 1 MiB. ENOSPC, EDQUOT, EIO: the blob is lost, abandon it. */
+/* Append. Gathered into writes of 1 MiB. ENOSPC, EDQUOT, EIO: the blob is lost, abandon it; every
+ * later call gives the same error. */
 apr_status_t cib_blob_write(cib_blob_t *blob, const char *data, apr_size_t len);
 
 /* Everything written is on disk (fsync) afterwards; no more writes. */
@@ -29,7 +30,8 @@ apr_status_t cib_blob_seal(cib_blob_t *blob);
 /* Link it into place and fsync the directory. */
 apr_status_t cib_blob_publish(cib_blob_t *blob);
 
-/* Its row is committed: keep it. Releases lock and descriptor. */
+/* Its row is committed: keep it. Releases lock and descriptor. Without a publish that succeeded it
+ * does nothing. */
 void cib_blob_keep(cib_blob_t *blob);
 
 /* Give it up now instead of at the pool's end. */
@@ -38,8 +40,9 @@ void cib_blob_abandon(cib_blob_t *blob);
 const char *cib_blob_name(const cib_blob_t *blob);
 apr_int64_t cib_blob_size(const cib_blob_t *blob);
 
-/* Open a published blob for reading; `size` takes its length. APR_ENOENT. The file closes with
- * `pool`; open it with `sendfile` for what goes out by sendfile. */
+/* Open a published blob for reading; `size` takes its length. APR_ENOENT; APR_EINVAL: not a name of
+ * our making, or not a file. The file closes with `pool`; open it with `sendfile` for what goes out
+ * by sendfile. */
 apr_status_t cib_blob_open(apr_file_t **file, apr_int64_t *size, const cib_storage_t *storage,
                            cib_area_e area, const char *name, int sendfile, apr_pool_t *pool);
 

@@ -7,6 +7,9 @@
  * Hence `intend` before the commit (under the instance's writer lock) and `settle` after the raise:
  * while an intention stands nobody may trust a value, and who next intends and finds one standing
  * raises everything first.
+ *
+ * The file is never synced; with each boot of the system it begins a new epoch. Hosts that share a
+ * storage directory must have different names.
  */
 #ifndef CIB_GENERATION_H
 #define CIB_GENERATION_H
@@ -15,7 +18,8 @@
 
 typedef struct cib_generation_t cib_generation_t;
 
-/* Map this host's file, making it where it is not. Unmapped with `pool`. */
+/* Map this host's file, making it where it is not (half a megabyte, all of it at once: APR_ENOSPC
+ * is told here). Unmapped with `pool`; good in children of a fork, too. */
 apr_status_t cib_generation_open(cib_generation_t **gen, const cib_storage_t *storage,
                                  apr_pool_t *pool);
 

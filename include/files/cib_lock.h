@@ -11,7 +11,7 @@ typedef struct cib_lock_t cib_lock_t;
 /* Open the lock of `storage`, to be closed with `pool`. Call it in the process that will use it. */
 apr_status_t cib_lock_open(cib_lock_t **lock, const cib_storage_t *storage, apr_pool_t *pool);
 
-/* Wait for it. */
+/* Wait for it. APR_EINVAL: this process is not the one that opened it. */
 apr_status_t cib_lock_acquire(cib_lock_t *lock);
 void cib_lock_release(cib_lock_t *lock);
 

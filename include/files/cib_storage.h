@@ -8,9 +8,9 @@
  *   traces/M/K/       <build id>.log and <build id>.state
  *   hosts/<name>      the generations of one host's instance (mapped, see cib_generation.h)
  *
- * Directories are 0750, files 0640 but for the config. Everything is on one filesystem, so that
- * link and rename are atomic. All functions return apr_status_t; errno's values come through as
- * they are.
+ * Directories are 0750, files 0640 less the umask, the config 0600. Everything is on one
+ * filesystem, so that link and rename are atomic. All functions return apr_status_t; errno's values
+ * come through as they are.
  */
 #ifndef CIB_STORAGE_H
 #define CIB_STORAGE_H
@@ -22,7 +22,7 @@
 #define CIB_SECRET_LEN 32
 
 typedef struct cib_storage_t {
-    const char *dir;    /* absolute, no trailing slash */
+    const char *dir;    /* absolute, no trailing slash, no link in it */
     const char *driver; /* "sqlite3" or "pgsql" */
     const char *params; /* DBDParams: the SQLite file's path, or a conninfo */
     const char *id;     /* the instance's id: 32 hex digits; the database holds the same */
@@ -32,9 +32,11 @@ typedef struct cib_storage_t {
 /* Where a file belongs. */
 typedef enum { CIB_AREA_ARTIFACTS, CIB_AREA_TRACES } cib_area_e;
 
-/* Make the tree below `dir` (which may exist, empty or not) with a new id and secret, durably, the
- * config last: a directory with a config is whole. `params` NULL: DIR/ci-builds.db for sqlite3.
- * APR_EEXIST: it is a storage directory already. */
+/* Make the tree below `dir` (which may exist, empty or not; folders above it are made too) with a
+ * new id and secret, durably, the config last: a directory with a config is whole. `params` NULL:
+ * DIR/ci-builds.db for sqlite3, wherever DIR may be moved to, or nothing for pgsql. Who owns it is
+ * the caller's business. APR_EEXIST: it is a storage directory already; APR_EINVAL: an unknown
+ * driver. */
 apr_status_t cib_storage_create(const char *dir, const char *driver, const char *params,
                                 apr_pool_t *pool);
 
@@ -49,13 +51,20 @@ const char *cib_storage_path(const cib_storage_t *storage, const char *name, apr
 apr_status_t cib_storage_free_bytes(const cib_storage_t *storage, apr_int64_t *bytes,
                                     apr_pool_t *pool);
 
-/* Remove one file of an area durably; APR_SUCCESS where it was not there. `name` is a blob's name
- * or a trace's "<id>.log"; `freed` (or NULL) takes the bytes. */
+/* Remove one file of an area durably; APR_SUCCESS where it was not there. `name` is a blob's name,
+ * a trace's "<id>.log" or "<id>.state", or that of an unfinished file (one leading dot, see the
+ * walk); APR_EINVAL for every other. `freed` (or NULL) takes the bytes. */
 apr_status_t cib_storage_remove(const cib_storage_t *storage, cib_area_e area, const char *name,
                                 apr_int64_t *freed, apr_pool_t *pool);
 
-/* Visit each file of an area. `locked`: somebody is still making it. A callback's error ends the
- * walk and is returned. `pool` given to the callback is cleared after each file. */
+/* Visit each file of an area, in no order. A callback's error ends the walk and is returned; it may
+ * remove the file. `pool` given to the callback is cleared after each file. Of a trace both files
+ * are visited. A name with a leading dot is an unfinished file of a process that was killed (or is
+ * at work: `locked`), on a filesystem without O_TMPFILE.
+ *
+ * `locked`: somebody is still making it, or it cannot be opened to find out. A file that is not
+ * locked will never be again, but its row may have been committed since the caller last looked:
+ * only a look at the database *after* the visit tells an orphan. */
 typedef struct cib_stored_file_t {
     const char *name;
     apr_int64_t build_id; /* the number its name begins with, 0 where there is none */
