@@ -1,0 +1,47 @@
+/* Bytes on their way are a runner's word, too: without this a slow upload would look like a dead
+ * runner. */
+#include "internal.h"
+
+#define BEAT apr_time_from_sec(60)
+
+typedef struct heartbeat_t {
+    cib_sink_t sink;
+    const cib_ctx_t *ctx;
+    const cib_build_t *build;
+    const cib_sink_t *to;
+    apr_time_t next;
+} heartbeat_t;
+
+static cib_error_t *beat(void *baton, const char *data, apr_size_t len)
+{
+    heartbeat_t *heart = baton;
+    apr_time_t now = apr_time_now();
+
+    if (now >= heart->next) {
+        heart->next = now + BEAT;
+        cib_build_heard(heart->ctx, heart->build);
+    }
+    return heart->to->write(heart->to->baton, data, len);
+}
+
+const cib_sink_t *cib_call_heartbeat(const cib_call_t *call, const cib_build_t *build,
+                                     const cib_sink_t *to)
+{
+    heartbeat_t *heart = apr_palloc(call->r->pool, sizeof *heart);
+
+    heart->sink.write = beat;
+    heart->sink.baton = heart;
+    heart->ctx = call->ctx;
+    heart->build = build;
+    heart->to = to;
+    heart->next = apr_time_now() + BEAT;
+    cib_build_heard(call->ctx, build);
+    return &heart->sink;
+}
+
+static cib_error_t *drop(void *baton, const char *data, apr_size_t len)
+{
+    return CIB_OK;
+}
+
+const cib_sink_t cib_call_discard = {drop, NULL};
