@@ -77,7 +77,8 @@ cib_error_t *cib_q_runners_for(cib_db_t *db, apr_int64_t project_id, apr_int64_t
 cib_error_t *cib_q_project_runners(cib_db_t *db, apr_int64_t project_id,
                                    apr_array_header_t **runners, apr_pool_t *pool);
 
-/* --- builds (src/store/builds.c) ----------------------------------------------------------------
+/* --- builds (src/store/builds.c, parts.c)
+ * ----------------------------------------------------------------
  */
 
 /* The id of a canonical tag list, making it (and who can take it) where it is new. W */

@@ -1,0 +1,260 @@
+/* Builds: their rows and every step's write. */
+#include "builds.h"
+#include "store/cib_questions.h"
+
+/* --- tag sets */
+
+static const cib_sql_t tagset_by_tags = {
+    "SELECT id FROM tagsets WHERE tags = %s",
+    NULL,
+};
+
+static const cib_sql_t tagset_add = {
+    "INSERT INTO tagsets (tags) VALUES (%s) RETURNING id",
+    NULL,
+};
+
+cib_error_t *cib_q_tagset(cib_db_t *db, const char *tags, apr_int64_t *id, apr_pool_t *pool)
+{
+    CIB_TRY(cib_db_number(db, &tagset_by_tags, CIB_ARGS(CIB_TEXT(tags)), 0, id, pool));
+    if (*id)
+        return CIB_OK;
+    CIB_TRY(cib_takes_lock(db, pool));
+    /* who held the lock may have made this very one */
+    CIB_TRY(cib_db_number(db, &tagset_by_tags, CIB_ARGS(CIB_TEXT(tags)), 0, id, pool));
+    if (*id)
+        return CIB_OK;
+    CIB_TRY(cib_db_number(db, &tagset_add, CIB_ARGS(CIB_TEXT(tags)), 0, id, pool));
+    return cib_takes_of_tagset(db, *id, tags, pool);
+}
+
+/* --- rows */
+
+static const cib_sql_t add = {
+    "INSERT INTO builds (project_id, status, name, stage, ref, tag, sha, before_sha, tagset_id, "
+    "timeout, created_at, queued_at, finished_at, failure_reason, retry_of) "
+    "VALUES (%lld, %s, %s, %s, %s, %lld, %s, %s, %lld, %lld, %lld, %lld, %lld, %s, %lld) "
+    "RETURNING id",
+    NULL,
+};
+
+static const cib_sql_t add_spec = {
+    "INSERT INTO build_specs (build_id, commands, options) VALUES (%lld, %s, %s)",
+    NULL,
+};
+
+/* When a build becomes what it is at birth: some are pending at once, some skipped. */
+static cib_error_t *add_row(cib_db_t *db, const cib_build_t *build, apr_int64_t *id,
+                            apr_pool_t *pool)
+{
+    int pending = build->status == CIB_PENDING;
+    int ended = build->status > CIB_RUNNING;
+
+    return cib_db_number(
+        db, &add,
+        CIB_ARGS(CIB_INT(build->project_id), CIB_TEXT(cib_status_name(build->status)),
+                 CIB_TEXT(build->name), CIB_TEXT(build->stage), CIB_TEXT(build->ref),
+                 CIB_INT(build->tag), CIB_TEXT(build->sha), CIB_TEXT(build->before_sha),
+                 CIB_INT(build->tagset_id), CIB_INT(build->timeout), CIB_INT(build->created_at),
+                 cib_arg_nonzero(pending ? build->created_at : 0),
+                 cib_arg_nonzero(ended ? build->created_at : 0), CIB_TEXT(build->failure_reason),
+                 cib_arg_nonzero(build->retry_of)),
+        0, id, pool);
+}
+
+cib_error_t *cib_q_build_add(cib_db_t *db, const cib_build_t *build, const cib_build_spec_t *spec,
+                             apr_int64_t *id, apr_pool_t *pool)
+{
+    CIB_TRY(add_row(db, build, id, pool));
+    if (!spec)
+        return CIB_OK;
+    return cib_db_change(db, &add_spec,
+                         CIB_ARGS(CIB_INT(*id), CIB_TEXT(spec->commands), CIB_TEXT(spec->options)),
+                         NULL, pool);
+}
+
+static const cib_sql_t by_id = {
+    "SELECT " CIB_BUILD_COLUMNS CIB_BUILD_FROM "WHERE b.id = %lld",
+    NULL,
+};
+
+static void read_times(cib_build_t *build, const cib_rows_t *rows, int row)
+{
+    build->created_at = cib_row_int(rows, row, 16);
+    build->queued_at = cib_row_int(rows, row, 17);
+    build->started_at = cib_row_int(rows, row, 18);
+    build->heard_at = cib_row_int(rows, row, 19);
+    build->finished_at = cib_row_int(rows, row, 20);
+    build->erased_at = cib_row_int(rows, row, 21);
+}
+
+static cib_build_t *build_of(const cib_rows_t *rows, int row, apr_pool_t *pool)
+{
+    cib_build_t *build = apr_pcalloc(pool, sizeof(*build));
+
+    build->id = cib_row_int(rows, row, 0);
+    build->project_id = cib_row_int(rows, row, 1);
+    build->status = cib_status_parse(cib_row_text(rows, row, 2));
+    build->name = cib_row_text(rows, row, 3);
+    build->stage = cib_row_text(rows, row, 4);
+    build->ref = cib_row_text(rows, row, 5);
+    build->tag = (int)cib_row_int(rows, row, 6);
+    build->sha = cib_row_text(rows, row, 7);
+    build->before_sha = cib_row_text(rows, row, 8);
+    build->tagset_id = cib_row_int(rows, row, 9);
+    build->tags = cib_row_text(rows, row, 10);
+    build->runner_id = cib_row_int(rows, row, 11);
+    build->on_shared_runner = (int)cib_row_int(rows, row, 12);
+    build->timeout = (int)cib_row_int(rows, row, 13);
+    build->claim = cib_row_int(rows, row, 14);
+    build->requeues = (int)cib_row_int(rows, row, 15);
+    read_times(build, rows, row);
+    build->failure_reason = cib_row_text(rows, row, 22);
+    build->has_exit_code = cib_row_text(rows, row, 23) != NULL;
+    build->exit_code = (int)cib_row_int(rows, row, 23);
+    build->retry_of = cib_row_int(rows, row, 24);
+    return build;
+}
+
+cib_error_t *cib_db_builds(cib_db_t *db, const cib_sql_t *sql, const cib_arg_t *args,
+                           apr_size_t nargs, apr_array_header_t **builds, apr_pool_t *pool)
+{
+    cib_rows_t *rows;
+
+    CIB_TRY(cib_db_select(db, sql, args, nargs, CIB_BUILD_COLUMN_COUNT, &rows, pool));
+    *builds = apr_array_make(pool, cib_rows_count(rows) + 1, sizeof(cib_build_t *));
+    for (int i = 0; i < cib_rows_count(rows); i++)
+        APR_ARRAY_PUSH(*builds, cib_build_t *) = build_of(rows, i, pool);
+    return CIB_OK;
+}
+
+cib_error_t *cib_q_build(cib_db_t *db, apr_int64_t id, cib_build_t **build, apr_pool_t *pool)
+{
+    cib_rows_t *rows;
+
+    CIB_TRY(cib_db_select(db, &by_id, CIB_ARGS(CIB_INT(id)), CIB_BUILD_COLUMN_COUNT, &rows, pool));
+    *build = cib_rows_count(rows) ? build_of(rows, 0, pool) : NULL;
+    return CIB_OK;
+}
+
+/* --- lists */
+
+#define LIST(where)                                                                                \
+    {                                                                                              \
+        "SELECT " CIB_BUILD_COLUMNS CIB_BUILD_FROM "WHERE " where                                  \
+        "b.id > %lld ORDER BY b.id LIMIT %lld",                                                    \
+            NULL                                                                                   \
+    }
+#define LIST_STATUS(status) LIST("b.status = '" status "' AND ")
+#define LIST_BOTH(status) LIST("b.status = '" status "' AND b.project_id = %lld AND ")
+
+/* The words stand in the statements, for a partial index is no use to a parameter. */
+static const cib_sql_t lists[CIB_STATUSES + 1] = {
+    [CIB_CREATED] = LIST_STATUS("created"), [CIB_PENDING] = LIST_STATUS("pending"),
+    [CIB_RUNNING] = LIST_STATUS("running"), [CIB_SUCCESS] = LIST_STATUS("success"),
+    [CIB_FAILED] = LIST_STATUS("failed"),   [CIB_CANCELED] = LIST_STATUS("canceled"),
+    [CIB_SKIPPED] = LIST_STATUS("skipped"), [CIB_STATUSES] = LIST(""),
+};
+
+static const cib_sql_t project_lists[CIB_STATUSES + 1] = {
+    [CIB_CREATED] = LIST_BOTH("created"), [CIB_PENDING] = LIST_BOTH("pending"),
+    [CIB_RUNNING] = LIST_BOTH("running"), [CIB_SUCCESS] = LIST_BOTH("success"),
+    [CIB_FAILED] = LIST_BOTH("failed"),   [CIB_CANCELED] = LIST_BOTH("canceled"),
+    [CIB_SKIPPED] = LIST_BOTH("skipped"), [CIB_STATUSES] = LIST("b.project_id = %lld AND "),
+};
+
+cib_error_t *cib_q_builds(cib_db_t *db, cib_status_e status, apr_int64_t project_id,
+                          apr_int64_t after, int limit, apr_array_header_t **builds,
+                          apr_pool_t *pool)
+{
+    const cib_arg_t args[] = {CIB_INT(project_id), CIB_INT(after), cib_arg_limit(limit)};
+
+    if (project_id)
+        return cib_db_builds(db, &project_lists[status], args, 3, builds, pool);
+    return cib_db_builds(db, &lists[status], args + 1, 2, builds, pool);
+}
+
+/* --- steps */
+
+/* On PostgreSQL, who takes a pending build elsewhere locks its row of the queue first, as a claim
+ * does: in the other order the two would wait for each other. */
+static const cib_sql_t lock_in_queue = {
+    "SELECT q.build_id FROM queue q "
+    "WHERE q.tagset_id = (SELECT tagset_id FROM builds WHERE id = %lld) "
+    "AND q.project_id = (SELECT project_id FROM builds WHERE id = %lld) AND q.build_id = %lld "
+    "FOR UPDATE",
+    NULL,
+};
+
+#define STILL " WHERE id = %lld AND status = %s AND (claim = %lld OR CAST(%lld AS bigint) = 0)"
+
+static const cib_sql_t move_on = {
+    "UPDATE builds SET status = %s, queued_at = coalesce(CAST(%lld AS bigint), queued_at), "
+    "finished_at = %lld, failure_reason = %s, exit_code = %lld" STILL,
+    NULL,
+};
+
+static const cib_sql_t move_back = {
+    "UPDATE builds SET status = 'pending', queued_at = %lld, runner_id = NULL, "
+    "on_shared_runner = 0, started_at = NULL, heard_at = NULL, requeues = requeues + 1" STILL,
+    NULL,
+};
+
+cib_error_t *cib_q_build_move(cib_db_t *db, apr_int64_t id, const cib_move_t *move, int *changed,
+                              apr_pool_t *pool)
+{
+    const char *from = cib_status_name(move->from);
+    cib_rows_t *rows;
+
+    if (move->from == CIB_PENDING && cib_store_driver(db->store) == CIB_DRIVER_PGSQL)
+        CIB_TRY(cib_db_select(db, &lock_in_queue, CIB_ARGS(CIB_INT(id), CIB_INT(id), CIB_INT(id)),
+                              1, &rows, pool));
+    if (move->requeue)
+        return cib_db_change(db, &move_back,
+                             CIB_ARGS(CIB_INT(move->now), CIB_INT(id), CIB_TEXT(from),
+                                      CIB_INT(move->claim), CIB_INT(move->claim)),
+                             changed, pool);
+    return cib_db_change(db, &move_on,
+                         CIB_ARGS(CIB_TEXT(cib_status_name(move->to)),
+                                  cib_arg_nonzero(move->to == CIB_PENDING ? move->now : 0),
+                                  cib_arg_nonzero(move->to > CIB_RUNNING ? move->now : 0),
+                                  CIB_TEXT(move->failure_reason),
+                                  move->has_exit_code ? CIB_INT(move->exit_code) : CIB_NULL,
+                                  CIB_INT(id), CIB_TEXT(from), CIB_INT(move->claim),
+                                  CIB_INT(move->claim)),
+                         changed, pool);
+}
+
+static const cib_sql_t heard = {
+    "UPDATE builds SET heard_at = %lld WHERE id = %lld AND status = 'running' AND claim = %lld",
+    NULL,
+};
+
+cib_error_t *cib_q_build_heard(cib_db_t *db, apr_int64_t id, apr_int64_t claim, apr_time_t now,
+                               apr_pool_t *pool)
+{
+    return cib_db_change(db, &heard, CIB_ARGS(CIB_INT(now), CIB_INT(id), CIB_INT(claim)), NULL,
+                         pool);
+}
+
+static const cib_sql_t erase = {
+    "UPDATE builds SET erased_at = %lld WHERE id = %lld",
+    NULL,
+};
+
+cib_error_t *cib_q_build_erase(cib_db_t *db, apr_int64_t id, apr_time_t now, apr_pool_t *pool)
+{
+    return cib_db_change(db, &erase, CIB_ARGS(CIB_INT(now), CIB_INT(id)), NULL, pool);
+}
+
+static const cib_sql_t remove_row = {
+    "DELETE FROM builds WHERE id = %lld",
+    NULL,
+};
+
+/* The queue has no foreign key; everything else goes with the row. */
+cib_error_t *cib_q_build_remove(cib_db_t *db, apr_int64_t id, apr_pool_t *pool)
+{
+    CIB_TRY(cib_q_dequeue(db, id, pool));
+    return cib_db_change(db, &remove_row, CIB_ARGS(CIB_INT(id)), NULL, pool);
+}

@@ -1,0 +1,20 @@
+/* Whole builds, as the files of this room select them. */
+#ifndef CIB_STORE_BUILDS_H
+#define CIB_STORE_BUILDS_H
+
+#include "internal.h"
+
+/* In the order in which builds.c reads them. */
+#define CIB_BUILD_COLUMNS                                                                          \
+    "b.id, b.project_id, b.status, b.name, b.stage, b.ref, b.tag, b.sha, b.before_sha, "           \
+    "b.tagset_id, s.tags, b.runner_id, b.on_shared_runner, b.timeout, b.claim, b.requeues, "       \
+    "b.created_at, b.queued_at, b.started_at, b.heard_at, b.finished_at, b.erased_at, "            \
+    "b.failure_reason, b.exit_code, b.retry_of"
+#define CIB_BUILD_COLUMN_COUNT 25
+#define CIB_BUILD_FROM " FROM builds b JOIN tagsets s ON s.id = b.tagset_id "
+
+/* All rows of such a statement: cib_build_t *. */
+cib_error_t *cib_db_builds(cib_db_t *db, const cib_sql_t *sql, const cib_arg_t *args,
+                           apr_size_t nargs, apr_array_header_t **builds, apr_pool_t *pool);
+
+#endif

@@ -1,0 +1,142 @@
+/* What hangs on a build: what to run, its variables, and the builds it needs. */
+#include "builds.h"
+#include "store/cib_questions.h"
+
+/* --- what to run */
+
+static const cib_sql_t spec_of = {
+    "SELECT commands, options FROM build_specs WHERE build_id = %lld",
+    NULL,
+};
+
+cib_error_t *cib_q_build_spec(cib_db_t *db, apr_int64_t id, cib_build_spec_t **spec,
+                              apr_pool_t *pool)
+{
+    cib_rows_t *rows;
+
+    *spec = NULL;
+    CIB_TRY(cib_db_select(db, &spec_of, CIB_ARGS(CIB_INT(id)), 2, &rows, pool));
+    if (cib_rows_count(rows) == 0)
+        return CIB_OK;
+    *spec = apr_pcalloc(pool, sizeof(**spec));
+    (*spec)->commands = cib_row_text(rows, 0, 0);
+    (*spec)->options = cib_row_text(rows, 0, 1);
+    return CIB_OK;
+}
+
+/* --- variables */
+
+static const cib_sql_t variable_add = {
+    "INSERT INTO build_variables (build_id, position, key, value, is_public) "
+    "VALUES (%lld, %lld, %s, %s, %lld)",
+    NULL,
+};
+
+static const cib_sql_t variables_of = {
+    "SELECT key, value, is_public FROM build_variables WHERE build_id = %lld ORDER BY position",
+    NULL,
+};
+
+cib_error_t *cib_q_variable_add(cib_db_t *db, apr_int64_t build_id, int position,
+                                const cib_variable_t *variable, apr_pool_t *pool)
+{
+    return cib_db_change(db, &variable_add,
+                         CIB_ARGS(CIB_INT(build_id), CIB_INT(position), CIB_TEXT(variable->key),
+                                  CIB_TEXT(variable->value), CIB_INT(variable->is_public)),
+                         NULL, pool);
+}
+
+cib_error_t *cib_q_variables(cib_db_t *db, apr_int64_t build_id, apr_array_header_t **variables,
+                             apr_pool_t *pool)
+{
+    cib_rows_t *rows;
+
+    CIB_TRY(cib_db_select(db, &variables_of, CIB_ARGS(CIB_INT(build_id)), 3, &rows, pool));
+    *variables = apr_array_make(pool, cib_rows_count(rows) + 1, sizeof(cib_variable_t *));
+    for (int i = 0; i < cib_rows_count(rows); i++) {
+        cib_variable_t *variable = apr_pcalloc(pool, sizeof(*variable));
+
+        variable->key = cib_row_text(rows, i, 0);
+        variable->value = cib_row_text(rows, i, 1);
+        variable->is_public = (int)cib_row_int(rows, i, 2);
+        APR_ARRAY_PUSH(*variables, cib_variable_t *) = variable;
+    }
+    return CIB_OK;
+}
+
+/* --- needs */
+
+static const cib_sql_t need_add = {
+    "INSERT INTO build_needs (build_id, needs_id) VALUES (%lld, %lld) ON CONFLICT DO NOTHING",
+    NULL,
+};
+
+static const cib_sql_t needs_of = {
+    "SELECT " CIB_BUILD_COLUMNS CIB_BUILD_FROM
+    "JOIN build_needs n ON n.needs_id = b.id WHERE n.build_id = %lld ORDER BY b.id",
+    NULL,
+};
+
+static const cib_sql_t needed_by = {
+    "SELECT build_id FROM build_needs WHERE needs_id = %lld ORDER BY build_id",
+    NULL,
+};
+
+static const cib_sql_t needs_repeat = {
+    "INSERT INTO build_needs (build_id, needs_id) "
+    "SELECT build_id, CAST(%lld AS bigint) FROM build_needs WHERE needs_id = %lld "
+    "ON CONFLICT DO NOTHING",
+    NULL,
+};
+
+static const cib_sql_t needs_drop = {
+    "DELETE FROM build_needs WHERE needs_id = %lld",
+    NULL,
+};
+
+cib_error_t *cib_q_need_add(cib_db_t *db, apr_int64_t build_id, apr_int64_t needs_id,
+                            apr_pool_t *pool)
+{
+    return cib_db_change(db, &need_add, CIB_ARGS(CIB_INT(build_id), CIB_INT(needs_id)), NULL, pool);
+}
+
+cib_error_t *cib_q_needs(cib_db_t *db, apr_int64_t build_id, apr_array_header_t **builds,
+                         apr_pool_t *pool)
+{
+    return cib_db_builds(db, &needs_of, CIB_ARGS(CIB_INT(build_id)), builds, pool);
+}
+
+cib_error_t *cib_q_needed_by(cib_db_t *db, apr_int64_t build_id, apr_array_header_t **ids,
+                             apr_pool_t *pool)
+{
+    return cib_db_ids(db, &needed_by, CIB_ARGS(CIB_INT(build_id)), ids, pool);
+}
+
+cib_error_t *cib_q_needs_move(cib_db_t *db, apr_int64_t from, apr_int64_t to, apr_pool_t *pool)
+{
+    CIB_TRY(cib_db_change(db, &needs_repeat, CIB_ARGS(CIB_INT(to), CIB_INT(from)), NULL, pool));
+    return cib_db_change(db, &needs_drop, CIB_ARGS(CIB_INT(from)), NULL, pool);
+}
+
+/* --- all of it for another build */
+
+static const cib_sql_t copies[] = {
+    {"INSERT INTO build_specs (build_id, commands, options) "
+     "SELECT CAST(%lld AS bigint), commands, options FROM build_specs WHERE build_id = %lld",
+     NULL},
+    {"INSERT INTO build_variables (build_id, position, key, value, is_public) "
+     "SELECT CAST(%lld AS bigint), position, key, value, is_public "
+     "FROM build_variables WHERE build_id = %lld",
+     NULL},
+    {"INSERT INTO build_needs (build_id, needs_id) "
+     "SELECT CAST(%lld AS bigint), needs_id FROM build_needs WHERE build_id = %lld",
+     NULL},
+};
+
+cib_error_t *cib_q_build_copy_parts(cib_db_t *db, apr_int64_t from, apr_int64_t to,
+                                    apr_pool_t *pool)
+{
+    for (apr_size_t i = 0; i < sizeof(copies) / sizeof(copies[0]); i++)
+        CIB_TRY(cib_db_change(db, &copies[i], CIB_ARGS(CIB_INT(to), CIB_INT(from)), NULL, pool));
+    return CIB_OK;
+}

@@ -1,0 +1,277 @@
+/* The queue: which build a runner gets.
+ *
+ * A lane is a project and a tag set; the queue's key begins with both, so the head of a lane is one
+ * seek. A claim looks at the lanes a runner may take and at nothing else: ended builds and pending
+ * ones of other tags are never read. A specific runner's lanes are its projects by the tag sets it
+ * takes. A shared one's are found by hopping, for each tag set it takes, from project to next
+ * project that has something pending.
+ *
+ * The heads are sought by scalar subqueries and lateral joins with a limit on purpose: these a
+ * planner cannot turn into a join that reads all of the queue.
+ */
+#include "internal.h"
+#include "store/cib_questions.h"
+
+/* How many times a claim on PostgreSQL goes for candidates of which others were quicker to get
+ * each, how wide it looks at first, and how much wider each time. */
+#define MAX_ROUNDS 12
+#define FIRST_WINDOW 8
+#define WINDOW_FACTOR 4
+#define MAX_WINDOW 512
+
+/* Rounds after which it waits for the first candidate's lock instead of skipping it: who holds it
+ * may yet roll back. */
+#define PATIENT_AFTER 3
+
+#define OPEN_PROJECT "p.builds_enabled = 1 AND p.removing = 0"
+
+/* Is anything at all pending with the tag set of `t`? */
+#define TAGSET_IS_LIVE                                                                             \
+    "(SELECT q.build_id FROM queue q WHERE q.tagset_id = t.tagset_id LIMIT 1) IS NOT NULL"
+
+#define HEAD_OF(tagset, project)                                                                   \
+    "(SELECT q.build_id FROM queue q WHERE q.tagset_id = " tagset " AND q.project_id = " project   \
+    " ORDER BY q.build_id LIMIT 1)"
+
+/* Arguments: the runner, twice. */
+#define SPECIFIC_LANES                                                                             \
+    "FROM takes t CROSS JOIN runner_projects rp JOIN projects p ON p.id = rp.project_id "          \
+    "WHERE t.runner_id = %lld AND rp.runner_id = %lld AND " TAGSET_IS_LIVE " AND " OPEN_PROJECT
+
+/* Argument: the runner. The last hop of each tag set finds no project. */
+#define NEXT_PROJECT(of, beyond)                                                                   \
+    "(SELECT q.project_id FROM queue q WHERE q.tagset_id = " of ".tagset_id" beyond                \
+    " ORDER BY q.project_id LIMIT 1)"
+#define SHARED_LANES                                                                               \
+    "WITH RECURSIVE lane (tagset_id, project_id) AS ("                                             \
+    "SELECT t.tagset_id, " NEXT_PROJECT(                                                           \
+        "t",                                                                                       \
+        "") " FROM takes t WHERE t.runner_id = %lld "                                              \
+            "UNION ALL SELECT l.tagset_id, " NEXT_PROJECT(                                         \
+                "l",                                                                               \
+                " AND q.project_id > l.project_id") " FROM lane l WHERE l.project_id IS NOT NULL)"
+#define OPEN_LANES                                                                                 \
+    "FROM lane l JOIN projects p ON p.id = l.project_id "                                          \
+    "WHERE p.shared_runners_enabled = 1 AND " OPEN_PROJECT
+
+#define RUNNING_OF(project)                                                                        \
+    "(SELECT count(*) FROM builds b WHERE b.project_id = " project                                 \
+    " AND b.status = 'running' AND b.on_shared_runner = 1)"
+
+/* --- is there anything? */
+
+static const cib_sql_t can_specific = {
+    "SELECT 1 " SPECIFIC_LANES " AND " HEAD_OF("t.tagset_id", "p.id") " IS NOT NULL LIMIT 1",
+    NULL,
+};
+
+static const cib_sql_t can_shared = {
+    SHARED_LANES " SELECT 1 " OPEN_LANES " LIMIT 1",
+    NULL,
+};
+
+/* A locked shared runner takes only builds of projects it is bound to, and is bound to none. */
+static int is_barred(const cib_runner_t *runner)
+{
+    return runner->is_shared && runner->locked;
+}
+
+cib_error_t *cib_q_can_claim(cib_db_t *db, const cib_runner_t *runner, int *yes, apr_pool_t *pool)
+{
+    const cib_arg_t args[] = {CIB_INT(runner->id), CIB_INT(runner->id)};
+    apr_int64_t found = 0;
+
+    *yes = 0;
+    if (is_barred(runner))
+        return CIB_OK;
+    if (runner->is_shared)
+        CIB_TRY(cib_db_number(db, &can_shared, args, 1, 0, &found, pool));
+    else
+        CIB_TRY(cib_db_number(db, &can_specific, args, 2, 0, &found, pool));
+    *yes = found != 0;
+    return CIB_OK;
+}
+
+/* --- claiming on SQLite, where there is no other writer meanwhile */
+
+static const cib_sql_t first_specific = {
+    "SELECT t.tagset_id, p.id, " HEAD_OF("t.tagset_id", "p.id") " AS head " SPECIFIC_LANES
+                                                                " ORDER BY head NULLS LAST LIMIT 1",
+    NULL,
+};
+
+static const cib_sql_t first_shared = {
+    SHARED_LANES " SELECT l.tagset_id, l.project_id, " HEAD_OF(
+        "l.tagset_id",
+        "l.project_id") " AS head, " RUNNING_OF("l.project_id") " AS running " OPEN_LANES
+                                                                " ORDER BY running, head LIMIT 1",
+    NULL,
+};
+
+static const cib_sql_t hand_out = {
+    "UPDATE builds SET status = 'running', runner_id = %lld, on_shared_runner = %lld, "
+    "started_at = %lld, heard_at = NULL, claim = claim + 1 WHERE id = %lld AND status = 'pending'",
+    NULL,
+};
+
+static const cib_sql_t take_out = {
+    "DELETE FROM queue WHERE tagset_id = %lld AND project_id = %lld AND build_id = %lld",
+    NULL,
+};
+
+/* A row of the queue whose build is not pending (nothing makes one, but a hand at the database
+ * might) is dropped, and does not stop the queue. */
+static cib_error_t *claim_sqlite(cib_db_t *db, const cib_runner_t *runner, apr_time_t now,
+                                 apr_int64_t *id, apr_pool_t *pool)
+{
+    const cib_sql_t *first = runner->is_shared ? &first_shared : &first_specific;
+    const cib_arg_t who[] = {CIB_INT(runner->id), CIB_INT(runner->id)};
+    cib_rows_t *rows;
+    int changed = 0;
+
+    while (!changed) {
+        apr_int64_t head;
+
+        CIB_TRY(cib_db_select(db, first, who, runner->is_shared ? 1 : 2, 3, &rows, pool));
+        head = cib_rows_count(rows) ? cib_row_int(rows, 0, 2) : 0;
+        if (!head)
+            return CIB_OK;
+        CIB_TRY(cib_db_change(db, &take_out,
+                              CIB_ARGS(CIB_INT(cib_row_int(rows, 0, 0)),
+                                       CIB_INT(cib_row_int(rows, 0, 1)), CIB_INT(head)),
+                              NULL, pool));
+        CIB_TRY(cib_db_change(
+            db, &hand_out,
+            CIB_ARGS(CIB_INT(runner->id), CIB_INT(runner->is_shared), CIB_INT(now), CIB_INT(head)),
+            &changed, pool));
+        *id = changed ? head : 0;
+    }
+    return CIB_OK;
+}
+
+/* --- claiming on PostgreSQL, in one statement among many at once
+ *
+ * head       the first lanes in order, at most a window of them
+ * candidate  the first builds of these in order, at most a window
+ * picked     the first of them that nobody else has locked
+ * gone       its row of the queue
+ * claimed    its build
+ *
+ * The queue's row is locked before the build's, and so does cib_q_build_move.
+ * Arguments after those of `head`: window, window, the runner, shared, now.
+ */
+#define CLAIM_TAIL(lock)                                                                           \
+    "candidate AS MATERIALIZED ("                                                                  \
+    "SELECT h.running, c.tagset_id, c.project_id, c.build_id FROM head h CROSS JOIN LATERAL ("     \
+    "SELECT q.tagset_id, q.project_id, q.build_id FROM queue q WHERE q.tagset_id = h.tagset_id "   \
+    "AND q.project_id = h.project_id ORDER BY q.build_id LIMIT %lld) c "                           \
+    "ORDER BY h.running, c.build_id LIMIT %lld), "                                                 \
+    "picked AS ("                                                                                  \
+    "SELECT q.tagset_id, q.project_id, q.build_id FROM candidate c JOIN queue q "                  \
+    "ON q.tagset_id = c.tagset_id AND q.project_id = c.project_id AND q.build_id = c.build_id "    \
+    "ORDER BY c.running, c.build_id LIMIT 1 FOR UPDATE OF q" lock "), "                            \
+    "gone AS ("                                                                                    \
+    "DELETE FROM queue q USING picked k WHERE q.tagset_id = k.tagset_id "                          \
+    "AND q.project_id = k.project_id AND q.build_id = k.build_id RETURNING q.build_id), "          \
+    "claimed AS ("                                                                                 \
+    "UPDATE builds b SET status = 'running', runner_id = %lld, on_shared_runner = %lld, "          \
+    "started_at = %lld, heard_at = NULL, claim = b.claim + 1 FROM gone g "                         \
+    "WHERE b.id = g.build_id AND b.status = 'pending' RETURNING b.id) "                            \
+    "SELECT (SELECT id FROM claimed), (SELECT count(*) FROM candidate)"
+
+/* Arguments: the runner twice, window. */
+#define SPECIFIC_HEAD                                                                              \
+    "WITH head AS MATERIALIZED ("                                                                  \
+    "SELECT * FROM (SELECT t.tagset_id, p.id AS project_id, 0 AS running, " HEAD_OF(               \
+        "t.tagset_id", "p.id") " AS build_id " SPECIFIC_LANES " OFFSET 0) every "                  \
+                               "WHERE build_id IS NOT NULL ORDER BY build_id LIMIT %lld), "
+
+/* Arguments: the runner, window. */
+#define SHARED_HEAD                                                                                \
+    SHARED_LANES                                                                                   \
+        ", head AS MATERIALIZED ("                                                                 \
+        "SELECT l.tagset_id, l.project_id, " RUNNING_OF("l.project_id") " AS running, " HEAD_OF(   \
+            "l.tagset_id", "l.project_id") " AS build_id " OPEN_LANES                              \
+                                           " ORDER BY running, build_id LIMIT %lld), "
+
+static const cib_sql_t claim_specific = {SPECIFIC_HEAD CLAIM_TAIL(" SKIP LOCKED"), NULL};
+static const cib_sql_t claim_shared = {SHARED_HEAD CLAIM_TAIL(" SKIP LOCKED"), NULL};
+static const cib_sql_t await_specific = {SPECIFIC_HEAD CLAIM_TAIL(""), NULL};
+static const cib_sql_t await_shared = {SHARED_HEAD CLAIM_TAIL(""), NULL};
+
+static cib_error_t *claim_once(cib_db_t *db, const cib_runner_t *runner, apr_time_t now, int window,
+                               int patient, cib_rows_t **rows, apr_pool_t *pool)
+{
+    const cib_sql_t *specific = patient ? &await_specific : &claim_specific;
+    const cib_sql_t *shared = patient ? &await_shared : &claim_shared;
+    const cib_arg_t args[] = {CIB_INT(runner->id),
+                              CIB_INT(runner->id),
+                              CIB_INT(window),
+                              CIB_INT(window),
+                              CIB_INT(window),
+                              CIB_INT(runner->id),
+                              CIB_INT(runner->is_shared),
+                              CIB_INT(now)};
+    const int count = sizeof(args) / sizeof(args[0]);
+
+    if (runner->is_shared)
+        return cib_db_select(db, shared, args + 1, count - 1, 2, rows, pool);
+    return cib_db_select(db, specific, args, count, 2, rows, pool);
+}
+
+static cib_error_t *claim_pgsql(cib_db_t *db, const cib_runner_t *runner, apr_time_t now,
+                                apr_int64_t *id, apr_pool_t *pool)
+{
+    int window = FIRST_WINDOW;
+    cib_rows_t *rows;
+
+    for (int round = 0; round < MAX_ROUNDS; round++) {
+        CIB_TRY(claim_once(db, runner, now, window, round >= PATIENT_AFTER, &rows, pool));
+        *id = cib_row_int(rows, 0, 0);
+        if (*id || cib_row_int(rows, 0, 1) == 0)
+            return CIB_OK;
+        window = window * WINDOW_FACTOR < MAX_WINDOW ? window * WINDOW_FACTOR : MAX_WINDOW;
+    }
+    return cib_error_detail(pool, cib_error(pool, CIB_REASON_UNAVAILABLE, APR_SUCCESS, NULL),
+                            "others were quicker to claim %d times", MAX_ROUNDS);
+}
+
+cib_error_t *cib_q_claim(cib_db_t *db, const cib_runner_t *runner, apr_time_t now, apr_int64_t *id,
+                         apr_pool_t *pool)
+{
+    *id = 0;
+    if (is_barred(runner))
+        return CIB_OK;
+    if (cib_store_driver(db->store) == CIB_DRIVER_SQLITE3)
+        return claim_sqlite(db, runner, now, id, pool);
+    return claim_pgsql(db, runner, now, id, pool);
+}
+
+/* --- into the queue and out of it */
+
+static const cib_sql_t put_in = {
+    "INSERT INTO queue (tagset_id, project_id, build_id) VALUES (%lld, %lld, %lld) "
+    "ON CONFLICT DO NOTHING",
+    NULL,
+};
+
+static const cib_sql_t take_out_by_id = {
+    "DELETE FROM queue WHERE tagset_id = (SELECT tagset_id FROM builds WHERE id = %lld) "
+    "AND project_id = (SELECT project_id FROM builds WHERE id = %lld) AND build_id = %lld",
+    NULL,
+};
+
+cib_error_t *cib_q_enqueue(cib_db_t *db, const cib_build_t *build, apr_pool_t *pool)
+{
+    return cib_db_change(
+        db, &put_in,
+        CIB_ARGS(CIB_INT(build->tagset_id), CIB_INT(build->project_id), CIB_INT(build->id)), NULL,
+        pool);
+}
+
+cib_error_t *cib_q_dequeue(cib_db_t *db, apr_int64_t build_id, apr_pool_t *pool)
+{
+    return cib_db_change(db, &take_out_by_id,
+                         CIB_ARGS(CIB_INT(build_id), CIB_INT(build_id), CIB_INT(build_id)), NULL,
+                         pool);
+}
