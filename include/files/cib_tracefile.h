@@ -41,8 +41,8 @@ apr_status_t cib_tracefile_write(cib_tracefile_t *trace, apr_int64_t offset, con
                                  apr_size_t len);
 
 /* Record `state` and cut the log to `state->stored` where it is longer. APR_EINVAL: more is said to
- * be stored than there is, or the tail is too long. After a failure the state before is in force.
- */
+ * be stored than there is, or the tail is too long. Where the record could not be
+ * written the state before stays in force. */
 apr_status_t cib_tracefile_commit(cib_tracefile_t *trace, const cib_trace_state_t *state);
 
 /* Sync `from` (made by cib_tracefile_spool for this build, and still open), put it in the log's

@@ -257,8 +257,10 @@ apr_status_t cib_human_duration_parse(const char *text, apr_interval_time_t *dur
     scan_word(&at, word);
     if (strcmp(word, "never") == 0) {
         skip_joints(&at);
+        if (*at)
+            return APR_EINVAL;
         *duration = CIB_UNLIMITED;
-        return *at ? APR_EINVAL : APR_SUCCESS;
+        return APR_SUCCESS;
     }
     for (at = text, skip_joints(&at); *at; skip_joints(&at)) {
         if (add_term(&at, &sum) != APR_SUCCESS)
