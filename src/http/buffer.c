@@ -44,6 +44,13 @@ cib_error_t *cib_buffer_append(cib_buffer_t *buffer, const char *data, apr_size_
     return CIB_OK;
 }
 
+void cib_buffer_clear(cib_buffer_t *buffer)
+{
+    buffer->len = 0;
+    if (buffer->data)
+        *buffer->data = '\0';
+}
+
 const char *cib_buffer_text(const cib_buffer_t *buffer)
 {
     return buffer->data ? buffer->data : "";

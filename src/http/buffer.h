@@ -18,6 +18,9 @@ void cib_buffer_init(cib_buffer_t *buffer, apr_size_t limit, apr_pool_t *pool);
 /* TOO_LARGE: it would not fit the limit; nothing is appended then. */
 cib_error_t *cib_buffer_append(cib_buffer_t *buffer, const char *data, apr_size_t len);
 
+/* Forget the bytes, keep the memory. */
+void cib_buffer_clear(cib_buffer_t *buffer);
+
 /* The bytes, NUL-terminated; "" where there are none. */
 const char *cib_buffer_text(const cib_buffer_t *buffer);
 

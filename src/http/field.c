@@ -42,7 +42,7 @@ cib_error_t *cib_field_begin(cib_field_t *field, const char *name, const char *f
     field->name = name;
     field->sink = NULL;
     field->where = CIB_FIELD_KEPT;
-    field->value.len = 0;
+    cib_buffer_clear(&field->value);
     field->gathered_len = 0;
     if (!field->plan)
         return CIB_OK;

@@ -37,7 +37,7 @@ static cib_error_t *end_name(form_parser_t *form)
         return cib_error(form->field.pool, CIB_REASON_INVALID, APR_SUCCESS,
                          "the name of a parameter holds NUL");
     name = apr_pstrdup(form->field.pool, name);
-    form->name.len = 0;
+    cib_buffer_clear(&form->name);
     form->in_value = 1;
     return cib_field_begin(&form->field, name, NULL);
 }

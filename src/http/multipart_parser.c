@@ -299,7 +299,7 @@ static cib_error_t *end_part(multipart_parser_t *multipart, part_state_e next)
     multipart->state = next;
     multipart->matched = multipart->borrowed = 0;
     multipart->in_part = 0;
-    multipart->headers.len = 0;
+    cib_buffer_clear(&multipart->headers);
     if (in_part)
         CIB_TRY(cib_field_end(&multipart->field));
     if (next == PART_HEADERS && ++multipart->parts > PARTS_LIMIT)

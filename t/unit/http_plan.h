@@ -1,5 +1,5 @@
-/* For the tests of the body parsers: a plan that takes the fields it is told to and remembers all that
- * happens, and a way to feed a parser piece by piece.
+/* For the tests of the body parsers: a plan that takes the fields it is told to and remembers all
+ * that happens, and a way to feed a parser piece by piece.
  */
 #ifndef CIB_TEST_HTTP_PLAN_H
 #define CIB_TEST_HTTP_PLAN_H
@@ -15,7 +15,7 @@ typedef struct watch_t {
     const char *probe;   /* a parameter to look up when a field begins */
     cib_params_t *params;
     apr_pool_t *pool;
-    char *log; /* "begin NAME [FILENAME] (probe);" and "end NAME;" */
+    char *log;   /* "begin NAME [FILENAME] (probe);" and "end NAME;" */
     char *bytes; /* of the fields taken */
     apr_size_t len;
     apr_size_t room;
@@ -76,7 +76,8 @@ static cib_error_t *watch_end(void *baton, const char *name)
     return CIB_OK;
 }
 
-TAP_UNUSED static cib_body_plan_t *watch_plan(watch_t *watch, cib_params_t *params, apr_pool_t *pool)
+TAP_UNUSED static cib_body_plan_t *watch_plan(watch_t *watch, cib_params_t *params,
+                                              apr_pool_t *pool)
 {
     cib_body_plan_t *plan_of = apr_pcalloc(pool, sizeof(*plan_of));
 
@@ -92,9 +93,10 @@ TAP_UNUSED static cib_body_plan_t *watch_plan(watch_t *watch, cib_params_t *para
     return plan_of;
 }
 
-/* Feed `len` bytes in pieces of at most `step` (0: all at once), each in memory of exactly its size, so
- * that reading beyond it is seen by AddressSanitizer and valgrind; then finish. */
-TAP_UNUSED static cib_error_t *feed_all(cib_parser_t *parser, const char *data, apr_size_t len, apr_size_t step)
+/* Feed `len` bytes in pieces of at most `step` (0: all at once), each in memory of exactly its
+ * size, so that reading beyond it is seen by AddressSanitizer and valgrind; then finish. */
+TAP_UNUSED static cib_error_t *feed_all(cib_parser_t *parser, const char *data, apr_size_t len,
+                                        apr_size_t step)
 {
     cib_error_t *err = CIB_OK;
 

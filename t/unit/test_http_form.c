@@ -14,7 +14,8 @@ static cib_error_t *parse(const char *body, apr_size_t step, watch_t *watch, cib
 
 static void test_split(apr_pool_t *pool)
 {
-    static const char body[] = "token=t%20x&trace=a+b%0a%00%ff%3D=&=none&&state=ok&trace=again&last";
+    static const char body[] =
+        "token=t%20x&trace=a+b%0a%00%ff%3D=&=none&&state=ok&trace=again&last";
     static const char want[] = "a b\n\0\xff==";
     apr_size_t step;
 

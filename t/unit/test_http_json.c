@@ -26,10 +26,22 @@ static int verdict(const char *body, apr_pool_t *pool)
 static void test_accepted(apr_pool_t *pool)
 {
     static const char *const bodies[] = {
-        "", " \n", "{}", " { } ", "{\"a\":1}", "{\"a\":-1.5e+10}", "{\"a\":[1,\"x\",{\"b\":null}]}",
-        "{\"a\":true , \"b\" : false,\"c\":null}\r\n", "{\"\\u0061\":\"\\ud83d\\ude00\\/\"}",
-        "{\"a\":\"\xc3\xa4\"}", "{\"a\":\"\\ud800\"}", "{\"a\":0.5}", "{\"a\":\"\\\\u0000\"}",
-        "{\"trace\":1}", "{\"trace\":[\"x\"]}", "{\"\":\"\"}",
+        "",
+        " \n",
+        "{}",
+        " { } ",
+        "{\"a\":1}",
+        "{\"a\":-1.5e+10}",
+        "{\"a\":[1,\"x\",{\"b\":null}]}",
+        "{\"a\":true , \"b\" : false,\"c\":null}\r\n",
+        "{\"\\u0061\":\"\\ud83d\\ude00\\/\"}",
+        "{\"a\":\"\xc3\xa4\"}",
+        "{\"a\":\"\\ud800\"}",
+        "{\"a\":0.5}",
+        "{\"a\":\"\\\\u0000\"}",
+        "{\"trace\":1}",
+        "{\"trace\":[\"x\"]}",
+        "{\"\":\"\"}",
     };
     size_t i;
 
@@ -40,18 +52,75 @@ static void test_accepted(apr_pool_t *pool)
 static void test_refused(apr_pool_t *pool)
 {
     static const char *const bodies[] = {
-        "[]", "null", "1", "\"x\"", "{", "{\"a\"", "{\"a\":", "{\"a\":1", "{\"a\":1,}", "{,}",
-        "{,\"a\":1}", "{\"a\":1,,\"b\":2}", "{\"a\" 1}", "{\"a\"::1}", "{a:1}", "{'a':1}",
-        "{\"a\":'b'}", "{\"a\":NaN}", "{\"a\":Infinity}", "{\"a\":-Infinity}", "{\"a\":01}",
-        "{\"a\":1.}", "{\"a\":.5}", "{\"a\":+1}", "{\"a\":-}", "{\"a\":1e}", "{\"a\":0x10}",
-        "{\"a\":True}", "{\"a\":nul}", "{\"a\":tru}", "{\"a\":1 2}", "{\"a\":[1,]}", "{\"a\":[}",
-        "{\"a\":[1}}", "{\"a\":{]}", "{\"a\":1]}", "{\"a\":]}", "{\"a\":}", "{\"a\":,}", "{}x",
-        "{}{}", "{} []", "{}\"", "{\"a\":1}}", "{/**/}", "{\"a\":1}//", "{\"a\":\"\t\"}",
-        "{\"a\":\"\n\"}", "{\"\n\":1}", "{\"a\":[\"\n\"]}", "{\"a\":\"\\q\"}", "{\"a\":\"\\u12g4\"}",
-        "{\"a\":\"\\u0000\"}", "{\"a\\u0000\":1}", "{\"a\":[\"\\\\\\u0000\"]}", "{\"a\":\"\xff\"}",
-        "{\"\xff\":1}", "{\"a\":\"\xc0\x80\"}", "{\"a\":\"\xed\xa0\x80\"}", "{\"a\":\v1}", "\xef\xbb\xbf{}",
-        "{\"trace\":\"x", "{\"trace\":\"x\"", "{\"trace\":\"\n\"}", "{\"trace\":\"\\q\"}",
-        "{\"trace\":\"\\u12g4\"}", "{\"trace\":\"x\"x}", "{\"trace\":\"x\"\"y\"}", "{\"a\":1\"x\"}",
+        "[]",
+        "null",
+        "1",
+        "\"x\"",
+        "{",
+        "{\"a\"",
+        "{\"a\":",
+        "{\"a\":1",
+        "{\"a\":1,}",
+        "{,}",
+        "{,\"a\":1}",
+        "{\"a\":1,,\"b\":2}",
+        "{\"a\" 1}",
+        "{\"a\"::1}",
+        "{a:1}",
+        "{'a':1}",
+        "{\"a\":'b'}",
+        "{\"a\":NaN}",
+        "{\"a\":Infinity}",
+        "{\"a\":-Infinity}",
+        "{\"a\":01}",
+        "{\"a\":1.}",
+        "{\"a\":.5}",
+        "{\"a\":+1}",
+        "{\"a\":-}",
+        "{\"a\":1e}",
+        "{\"a\":0x10}",
+        "{\"a\":True}",
+        "{\"a\":nul}",
+        "{\"a\":tru}",
+        "{\"a\":1 2}",
+        "{\"a\":[1,]}",
+        "{\"a\":[}",
+        "{\"a\":[1}}",
+        "{\"a\":{]}",
+        "{\"a\":1]}",
+        "{\"a\":]}",
+        "{\"a\":}",
+        "{\"a\":,}",
+        "{}x",
+        "{}{}",
+        "{} []",
+        "{}\"",
+        "{\"a\":1}}",
+        "{/**/}",
+        "{\"a\":1}//",
+        "{\"a\":\"\t\"}",
+        "{\"a\":\"\n\"}",
+        "{\"\n\":1}",
+        "{\"a\":[\"\n\"]}",
+        "{\"a\":\"\\q\"}",
+        "{\"a\":\"\\u12g4\"}",
+        "{\"a\":\"\\u0000\"}",
+        "{\"a\\u0000\":1}",
+        "{\"a\":[\"\\\\\\u0000\"]}",
+        "{\"a\":\"\xff\"}",
+        "{\"\xff\":1}",
+        "{\"a\":\"\xc0\x80\"}",
+        "{\"a\":\"\xed\xa0\x80\"}",
+        "{\"a\":\v1}",
+        "\xef\xbb\xbf{}",
+        "{\"trace\":\"x",
+        "{\"trace\":\"x\"",
+        "{\"trace\":\"\n\"}",
+        "{\"trace\":\"\\q\"}",
+        "{\"trace\":\"\\u12g4\"}",
+        "{\"trace\":\"x\"x}",
+        "{\"trace\":\"x\"\"y\"}",
+        "{\"a\":1\"x\"}",
     };
     size_t i;
 
@@ -96,7 +165,8 @@ static void test_size(apr_pool_t *pool)
 {
     char *blanks = padded(CIB_PARAMS_LIMIT, "{}", "", pool);
 
-    is_int(verdict(padded(CIB_PARAMS_LIMIT, "{\"a\":\"", "\"}", pool), pool), -1, "64 KiB are held");
+    is_int(verdict(padded(CIB_PARAMS_LIMIT, "{\"a\":\"", "\"}", pool), pool), -1,
+           "64 KiB are held");
     is_int(verdict(padded(CIB_PARAMS_LIMIT + 1, "{\"a\":\"", "\"}", pool), pool),
            CIB_REASON_TOO_LARGE, "one byte more is not");
     memset(blanks + 2, ' ', CIB_PARAMS_LIMIT - 2);
@@ -109,11 +179,13 @@ static void test_streaming(apr_pool_t *pool)
 {
     static const char body[] =
         "{\"token\":\"t\",\"trace\":\"a\\n\\t\\\"\\\\\\/\\b\\f\\r\\u00e4\\u20AC\\ud83d\\ude00|"
-        "\\ud800|\\udc00|\\ud800\\ud800\\udc00|\\ud800\\n|\\u0000|\xff|\xc3\xa4\",\"state\":\"success\","
+        "\\ud800|\\udc00|\\ud800\\ud800\\udc00|\\ud800\\n|\\u0000|\xff|\xc3\xa4\",\"state\":"
+        "\"success\","
         "\"trace\":\"second\",\"n\":1}";
-    static const char want[] = "a\n\t\"\\/\b\f\r\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80|"
-                               "\xef\xbf\xbd|\xef\xbf\xbd|\xef\xbf\xbd\xf0\x90\x80\x80|\xef\xbf\xbd\n|"
-                               "\0|\xff|\xc3\xa4";
+    static const char want[] =
+        "a\n\t\"\\/\b\f\r\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80|"
+        "\xef\xbf\xbd|\xef\xbf\xbd|\xef\xbf\xbd\xf0\x90\x80\x80|\xef\xbf\xbd\n|"
+        "\0|\xff|\xc3\xa4";
     apr_size_t step;
 
     for (step = 0; step < sizeof(body); step++) {
@@ -136,7 +208,8 @@ static void test_streaming(apr_pool_t *pool)
 
 static void test_prefix(apr_pool_t *pool)
 {
-    static const char body[] = "{ \"trace\" : \"\" , \"o\":{\"x\":[\",}\"]},\"s\":\"v\", \"log\":\"L\" }";
+    static const char body[] =
+        "{ \"trace\" : \"\" , \"o\":{\"x\":[\",}\"]},\"s\":\"v\", \"log\":\"L\" }";
     watch_t watch = {.take = {"trace", "log"}, .probe = "s"};
     cib_params_t *params = NULL;
     json_object *object = NULL;

@@ -83,7 +83,8 @@ static void test_nested_names(apr_pool_t *pool)
     is_str(text_of(params, "y]"), "2", "so is a closing one");
     is_str(text_of(params, "z[a]b"), "3", "so is what goes on behind it");
     is_str(text_of(params, "flat"), "4", "a member does not replace a text");
-    ok(!cib_params_add_json(params, json_tokener_parse("{\"info\":{\"name\":\"x\",\"version\":\"v\"}}")),
+    ok(!cib_params_add_json(params,
+                            json_tokener_parse("{\"info\":{\"name\":\"x\",\"version\":\"v\"}}")),
        "an object of the same name is merged");
     is_str(json_object_to_json_string_ext(info, JSON_C_TO_STRING_PLAIN),
            "{\"name\":\"n\",\"features\":{\"cache\":\"true\"},\"version\":\"v\"}",
@@ -93,7 +94,8 @@ static void test_nested_names(apr_pool_t *pool)
 
 static void test_required(apr_pool_t *pool)
 {
-    cib_params_t *params = from_json("{\"a\":\"x\",\"empty\":\"\",\"n\":1,\"nul\":\"a\\u0000b\"}", pool);
+    cib_params_t *params =
+        from_json("{\"a\":\"x\",\"empty\":\"\",\"n\":1,\"nul\":\"a\\u0000b\"}", pool);
     const char *value = NULL;
     cib_error_t *err;
 
@@ -126,8 +128,8 @@ static void test_flags(apr_pool_t *pool)
 
     for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         value = 7;
-        ok(!cib_params_flag(params, cases[i].name, &value) && value == cases[i].want,
-           "the flag %s", cases[i].name);
+        ok(!cib_params_flag(params, cases[i].name, &value) && value == cases[i].want, "the flag %s",
+           cases[i].name);
     }
     ok(cib_params_flag(params, "two", &value), "2 is no flag");
     ok(cib_params_flag(params, "bad", &value), "yes is no flag");
