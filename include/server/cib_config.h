@@ -36,9 +36,13 @@ typedef enum {
     CIB_CONF_ITEMS
 } cib_conf_e;
 
-/* Numbers and flags, default where not set; and texts, NULL where not set. The storage is absolute.
- */
+/* Numbers and flags, default where not set; and texts, NULL where not set. The storage is absolute;
+ * it and the URL have no trailing slash. CIB_CONF_LONG_POLL is always below the server's Timeout
+ * (good only once the configuration is read). */
 apr_int64_t cib_config_number(const server_rec *s, cib_conf_e item);
 const char *cib_config_text(const server_rec *s, cib_conf_e item);
+
+/* Was CIBuildsLongPoll written at or above Timeout? */
+int cib_config_is_clamped(const server_rec *s);
 
 #endif

@@ -1,0 +1,161 @@
+/* Instances: which storages the virtual hosts name, and each opened once in this process. */
+#include <string.h>
+
+#include <apr_strings.h>
+#include <apr_thread_mutex.h>
+
+#include <httpd.h>
+#include <http_config.h>
+#include <http_log.h>
+
+#include "internal.h"
+#include "server/cib_config.h"
+
+APLOG_USE_MODULE(ci_builds);
+
+/* One storage directory. Known from post_config on; opened after the fork. */
+typedef struct place_t {
+    const char *dir;
+    server_rec *server;
+    cib_slot_t *slot;
+    cib_instance_t *instance; /* read and set atomically; NULL: not opened */
+    apr_time_t tried;         /* under the mutex */
+} place_t;
+
+/* Of this configuration, set anew in each post_config; and of this process. */
+static apr_array_header_t *places; /* place_t * */
+static apr_pool_t *process_pool;
+static apr_thread_mutex_t *process_mutex;
+
+static place_t *place_of(const server_rec *s)
+{
+    const char *dir = cib_config_text(s, CIB_CONF_STORAGE);
+
+    if (!places || !dir || !cib_config_number(s, CIB_CONF_ENABLED))
+        return NULL;
+    for (int i = 0; i < places->nelts; i++) {
+        place_t *place = APR_ARRAY_IDX(places, i, place_t *);
+
+        if (!strcmp(place->dir, dir))
+            return place;
+    }
+    return NULL;
+}
+
+int cib_instances_declare(apr_pool_t *pconf, server_rec *main_server)
+{
+    places = apr_array_make(pconf, 4, sizeof(place_t *));
+    process_mutex = NULL;
+    for (server_rec *s = main_server; s; s = s->next) {
+        place_t *place;
+
+        if (!cib_config_number(s, CIB_CONF_ENABLED) || place_of(s))
+            continue;
+        place = apr_pcalloc(pconf, sizeof(*place));
+        place->dir = cib_config_text(s, CIB_CONF_STORAGE);
+        place->server = s;
+        place->slot = cib_board_slot(place->dir, pconf);
+        if (!place->slot) {
+            ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s,
+                         "CIB0220: more storage directories than this httpd has room for: stop it "
+                         "and start it again");
+            return HTTP_INTERNAL_SERVER_ERROR;
+        }
+        APR_ARRAY_PUSH(places, place_t *) = place;
+    }
+    return OK;
+}
+
+apr_array_header_t *cib_instance_servers(apr_pool_t *pool)
+{
+    apr_array_header_t *servers = apr_array_make(pool, 4, sizeof(server_rec *));
+
+    for (int i = 0; places && i < places->nelts; i++)
+        APR_ARRAY_PUSH(servers, server_rec *) = APR_ARRAY_IDX(places, i, place_t *)->server;
+    return servers;
+}
+
+/* --- opening */
+
+static apr_status_t open_parts(cib_instance_t *instance, const char *dir, const char **what,
+                               apr_pool_t *pool)
+{
+    cib_storage_t *storage;
+    apr_status_t rv;
+
+    *what = "read";
+    rv = cib_storage_open(&storage, dir, pool);
+    if (rv != APR_SUCCESS)
+        return rv;
+    instance->storage = storage;
+    *what = "map the generations of";
+    rv = cib_generation_open(&instance->gen, storage, pool);
+    if (rv != APR_SUCCESS)
+        return rv;
+    *what = "open the store of";
+    return cib_store_create(&instance->store, storage, instance->gen, pool);
+}
+
+static void open_place(place_t *place)
+{
+    const char *what = NULL;
+    apr_pool_t *pool;
+    apr_status_t rv;
+    cib_instance_t *instance;
+
+    apr_pool_create(&pool, process_pool);
+    apr_pool_tag(pool, "cib_instance");
+    instance = apr_pcalloc(pool, sizeof(*instance));
+    instance->server = place->server;
+    instance->slot = place->slot;
+    rv = open_parts(instance, place->dir, &what, pool);
+    if (rv == APR_SUCCESS) {
+        __atomic_store_n(&place->instance, instance, __ATOMIC_RELEASE);
+        return;
+    }
+    apr_pool_destroy(pool);
+    if (cib_quiet_may_speak(cib_board_quiet(place->slot, CIB_QUIET_OPEN), apr_time_now()))
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, place->server,
+                     "CIB0221: cannot %s the storage directory %s", what, place->dir);
+}
+
+/* In a child, and with -X in the only process there is. */
+void cib_instances_open(apr_pool_t *pool, server_rec *main_server)
+{
+    apr_pool_create(&process_pool, pool);
+    apr_pool_tag(process_pool, "cib_instances");
+    if (apr_thread_mutex_create(&process_mutex, APR_THREAD_MUTEX_DEFAULT, pool) != APR_SUCCESS) {
+        process_mutex = NULL;
+        return;
+    }
+    for (int i = 0; i < places->nelts; i++) {
+        place_t *place = APR_ARRAY_IDX(places, i, place_t *);
+
+        place->tried = apr_time_now();
+        open_place(place);
+    }
+}
+
+static cib_instance_t *opened(const place_t *place)
+{
+    return __atomic_load_n(&place->instance, __ATOMIC_ACQUIRE);
+}
+
+cib_instance_t *cib_instance_of(server_rec *s)
+{
+    place_t *place = place_of(s);
+    apr_time_t now;
+
+    if (!place || !process_mutex)
+        return NULL;
+    if (opened(place))
+        return opened(place);
+    now = apr_time_now();
+    apr_thread_mutex_lock(process_mutex);
+    if (!opened(place) && (now < place->tried || now - place->tried >= apr_time_from_sec(1))) {
+        place->tried = now;
+        open_place(place);
+    }
+    apr_thread_mutex_unlock(process_mutex);
+    return opened(place);
+}
