@@ -6,7 +6,7 @@
 
 /* How old a contact time may grow before it is written again, and when a runner is online. */
 #define CIB_CONTACT_EVERY apr_time_from_sec(60)
-#define CIB_ONLINE_WITHIN apr_time_from_sec(300)
+#define CIB_ONLINE_WITHIN CIB_RUNNER_ONLINE
 
 /* What a runner says of itself; NULL texts and a NULL pointer are no difference. */
 typedef struct cib_runner_info_t {

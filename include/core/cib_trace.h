@@ -8,25 +8,23 @@
 /* How long after its end a build's trace still takes bytes. */
 #define CIB_TRACE_LATE apr_time_from_sec(300)
 
-/* PATCH: bytes that begin at `start` of what was received. Usage: begin (takes the build's lock and
- * checks the offset), write what arrives, end. `received` of end is the new length for `Range`. A
- * trace that is begun and not ended keeps what was written and acknowledged before. OUT_OF_RANGE
- * from begin: `*received` is the length to go on from. A build that ended more than CIB_TRACE_LATE
- * ago: bytes are discarded, the length stays. No database connection is held. To be given whole
- * bodies that are buffered or short reads: the lock is held from begin to end, so a caller whose
- * client is slow reads the body first (see cib_trace_append). */
+/* PATCH: bytes that begin at `start` of what was received. Usage: begin, the sink's writes, finish.
+ * The sink gathers the body (64 KiB in memory, more in a spool file), so that a slow client holds
+ * no lock. finish takes the build's lock, checks the offset, masks, writes and commits; `received`
+ * takes the new length for `Range`. OUT_OF_RANGE: nothing was written, `received` is the length to
+ * go on from. FORBIDDEN: the build was claimed anew meanwhile. Bytes for a build that waits
+ * (again), or ended more than CIB_TRACE_LATE ago, are discarded whatever their offset, and the
+ * length stays. What a former claim left counts as nothing. Without finish nothing is left. `build`
+ * must live as long as the context's pool. */
 typedef struct cib_trace_append_t cib_trace_append_t;
-
-/* The whole of it for a body that was read into a file or memory piece by piece: the bytes are
- * first gathered by the sink (64 KiB in memory, then a spool file), the lock is taken at finish. */
 cib_error_t *cib_trace_append_begin(const cib_ctx_t *ctx, const cib_build_t *build,
                                     cib_trace_append_t **append, const cib_sink_t **sink);
 cib_error_t *cib_trace_append_finish(cib_trace_append_t *append, apr_int64_t start,
                                      apr_int64_t *received);
 
-/* PUT with a trace: everything is replaced. The bytes are masked and spooled as they come, in
- * constant memory; what is over the limit is counted and not kept. Nothing is visible before
- * finish. */
+/* PUT with a trace: everything is replaced, by nothing where the trace is empty. The bytes are
+ * masked and spooled as they come, in constant memory; what is over the limit is counted and not
+ * kept. Nothing is visible before finish. Whose bytes are taken is as above. */
 typedef struct cib_trace_replace_t cib_trace_replace_t;
 cib_error_t *cib_trace_replace_begin(const cib_ctx_t *ctx, const cib_build_t *build,
                                      cib_trace_replace_t **replace, const cib_sink_t **sink);
@@ -39,6 +37,10 @@ cib_error_t *cib_trace_sync(const cib_ctx_t *ctx, apr_int64_t build_id);
  * without the lock, to refuse a wrong offset before its body is read. 0 where there is no trace. */
 cib_error_t *cib_trace_received(const cib_ctx_t *ctx, const cib_build_t *build,
                                 apr_int64_t *received);
+
+/* The same with the CRC-32 of these bytes, as the last PUT of v4 announces it. */
+cib_error_t *cib_trace_digest(const cib_ctx_t *ctx, const cib_build_t *build, apr_int64_t *received,
+                              apr_uint32_t *crc);
 
 /* Bytes stored; 0 where there is none. */
 apr_int64_t cib_trace_size(const cib_ctx_t *ctx, apr_int64_t build_id);

@@ -34,7 +34,7 @@ cib_error_t *cib_variables_check(const apr_array_header_t *variables, apr_pool_t
         if (!variable->value)
             why = "has no value";
         else if (strlen(variable->value) > CIB_VALUE_MAX)
-            why = "is too long for an environment";
+            why = "is longer than 64 KiB";
         else if (!cib_is_utf8(variable->value, strlen(variable->value)))
             why = "is not valid UTF-8";
         if (why)

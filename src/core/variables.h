@@ -3,9 +3,11 @@
 #define CIB_CORE_VARIABLES_H
 
 #include "core/cib_ctx.h"
+#include "files/cib_tracefile.h"
 
-/* Longer ones no process could be given: Linux allows 128 KiB for one "KEY=value". */
-#define CIB_VALUE_MAX 130000
+/* A trace that ends within a secret remembers the beginning of it. (Linux would give a process up
+ * to 128 KiB.) */
+#define CIB_VALUE_MAX CIB_TRACE_TAIL_MAX
 
 /* INVALID says which (cib_variable_t with plain values) is wrong. */
 cib_error_t *cib_variables_check(const apr_array_header_t *variables, apr_pool_t *pool);
