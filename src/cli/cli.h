@@ -63,11 +63,11 @@ struct cli_t {
     const cli_command_t *command;
     const char *dir; /* the storage directory, absolute */
     int json;
-    apr_hash_t *values;  /* by option name: an array of const char * */
-    const char *operand; /* as it was given */
-    apr_int64_t id;      /* the operand where it is an ID */
-    void *prepared;      /* what prepare hands to run */
-    cib_ctx_t ctx;       /* good in run */
+    apr_hash_t *values;   /* by option name: an array of const char * */
+    const char *operand;  /* as it was given */
+    apr_int64_t id;       /* the operand where it is an ID */
+    const void *prepared; /* what prepare hands to run */
+    cib_ctx_t ctx;        /* good in run */
     int exit_code;
 };
 
@@ -97,6 +97,9 @@ void cli_help_command(const cli_command_t *command);
 
 /* --- the commands, by noun */
 cib_error_t *cli_init(cli_t *cli);
+
+/* prepare: --token, where it is given, into cli->prepared (const char *). */
+cib_error_t *cli_token_prepare(cli_t *cli);
 
 cib_error_t *cli_project_add(cli_t *cli);
 cib_error_t *cli_project_list(cli_t *cli);

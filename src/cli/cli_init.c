@@ -27,6 +27,7 @@
 typedef struct wish_t {
     const char *driver; /* NULL: not said */
     const char *params; /* NULL: not said */
+    const char *path;   /* the same as a file's full name */
     const struct passwd *user;
     int user_said;
 } wish_t;
@@ -54,7 +55,7 @@ static cib_error_t *read_user(const cli_t *cli, wish_t *wish)
 
 static cib_error_t *read_wish(const cli_t *cli, wish_t *wish)
 {
-    char *full;
+    char *path = NULL;
 
     wish->driver = cli_text(cli, "driver");
     wish->params = cli_text(cli, "params");
@@ -62,13 +63,17 @@ static cib_error_t *read_wish(const cli_t *cli, wish_t *wish)
         return refuse(cli, CIB_REASON_INVALID, "--driver is sqlite3 or pgsql");
     if (wish->params && !*wish->params)
         return refuse(cli, CIB_REASON_INVALID, "--params must not be empty");
-    /* httpd will look for it from another working directory */
-    if (wish->params && (!wish->driver || !strcmp(wish->driver, "sqlite3"))) {
-        if (apr_filepath_merge(&full, NULL, wish->params, 0, cli->pool))
-            return refuse(cli, CIB_REASON_INVALID, "--params is not the name of a file");
-        wish->params = full;
-    }
+    /* now: root's working directory is left behind, and httpd has another one */
+    if (wish->params && apr_filepath_merge(&path, NULL, wish->params, 0, cli->pool))
+        path = NULL;
+    wish->path = path;
     return read_user(cli, wish);
+}
+
+/* The parameters as they are for `driver`. */
+static const char *params_for(const wish_t *wish, const char *driver)
+{
+    return !strcmp(driver, "sqlite3") ? wish->path : wish->params;
 }
 
 static int is_empty(int fd)
@@ -134,13 +139,14 @@ static cib_error_t *make_dir(const cli_t *cli, const wish_t *wish)
 /* There is a storage directory: only what agrees with it may be said. */
 static cib_error_t *agree(const cli_t *cli, const wish_t *wish, const cib_storage_t *storage)
 {
+    const char *params = params_for(wish, storage->driver);
     struct stat is;
 
     if (wish->driver && strcmp(wish->driver, storage->driver) != 0)
         return cib_error(cli->pool, CIB_REASON_CONFLICT, APR_SUCCESS,
                          "%s has the driver %s, and init does not change that", cli->dir,
                          storage->driver);
-    if (wish->params && strcmp(wish->params, storage->params) != 0)
+    if (params && strcmp(params, storage->params) != 0)
         return cib_error(cli->pool, CIB_REASON_CONFLICT, APR_SUCCESS,
                          "%s has other parameters, and init does not change them", cli->dir);
     if (wish->user_said && stat(cli->dir, &is) == 0 && is.st_uid != wish->user->pw_uid)
@@ -159,10 +165,17 @@ static cib_error_t *make_storage(cli_t *cli, const wish_t *wish)
         return refuse(cli, CIB_REASON_INVALID, "--driver pgsql needs --params");
     CIB_TRY(make_dir(cli, wish));
     CIB_TRY(cli_session_become(cli));
-    rv = cib_storage_create(cli->dir, driver, wish->params, cli->pool);
+    rv = cib_storage_create(cli->dir, driver, params_for(wish, driver), cli->pool);
     if (rv)
         return cib_error_system(cli->pool, rv, "make the storage directory %s", cli->dir);
     return CIB_OK;
+}
+
+static const char *user_name(const cli_t *cli)
+{
+    const struct passwd *user = getpwuid(geteuid());
+
+    return user ? user->pw_name : apr_psprintf(cli->pool, "user %ld", (long)geteuid());
 }
 
 /* Can the database be reached at all? `*reached` stays 0 where not. */
@@ -174,8 +187,10 @@ static cib_error_t *reach(cli_t *cli, const cib_storage_t *storage, int *reached
     CIB_TRY(cli_session_open(cli, storage));
     rv = cli->ctx.source->open(cli->ctx.source->baton, cli->pool, &connection);
     if (rv)
-        return cib_error(cli->pool, CIB_REASON_UNAVAILABLE, rv,
-                         "the %s database cannot be opened with these parameters", storage->driver);
+        /* apr_dbd's drivers keep their own words to themselves */
+        return cib_error(cli->pool, CIB_REASON_UNAVAILABLE, rv == APR_EGENERAL ? APR_SUCCESS : rv,
+                         "the %s database cannot be opened as %s: check it and --params",
+                         storage->driver, user_name(cli));
     cli->ctx.source->close(cli->ctx.source->baton, &connection, 0);
     *reached = 1;
     return CIB_OK;

@@ -10,7 +10,6 @@ static json_object *as_object(const cib_project_t *project)
     cli_set_id(object, "id", project->id);
     cli_set_text(object, "name", project->name);
     cli_set_text(object, "repo_url", project->repo_url);
-    cli_set_text(object, "repo_auth", project->repo_auth_token ? "token" : "none");
     cli_set_int(object, "timeout", project->timeout);
     cli_set_bool(object, "allow_git_fetch", project->allow_git_fetch);
     cli_set_bool(object, "shared_runners_enabled", project->shared_runners_enabled);
@@ -44,7 +43,7 @@ cib_error_t *cli_project_add(cli_t *cli)
     json_object *object;
 
     CIB_TRY(read_repo_auth(cli, &project));
-    CIB_TRY(cib_project_add(&cli->ctx, &project, cli_text(cli, "token"), &project.id, &token));
+    CIB_TRY(cib_project_add(&cli->ctx, &project, cli->prepared, &project.id, &token));
     CIB_TRY(cib_project_get(&cli->ctx, project.id, &added));
     object = as_object(added);
     cli_set_text(object, "token", token);
@@ -77,6 +76,8 @@ cib_error_t *cli_project_show(cli_t *cli)
     if (cli_given(cli, "show-token"))
         CIB_TRY(cib_project_token(&cli->ctx, project, &token));
     object = as_object(project);
+    if (!cli->json)
+        cli_set_text(object, "repo_auth", project->repo_auth_token ? "token" : "none");
     if (token)
         cli_set_text(object, "token", token);
     cli_print(cli, object);

@@ -56,8 +56,8 @@ cib_error_t *cli_runner_add(cli_t *cli)
     if (!shared && !cli_given(cli, "project"))
         return cib_error(cli->pool, CIB_REASON_INVALID, APR_SUCCESS,
                          "--project or --shared is needed");
-    CIB_TRY(cib_runner_add(&cli->ctx, &fresh, shared, cli_numbers(cli, "project"),
-                           cli_text(cli, "token"), &id, &token));
+    CIB_TRY(cib_runner_add(&cli->ctx, &fresh, shared, cli_numbers(cli, "project"), cli->prepared,
+                           &id, &token));
     CIB_TRY(look_up(cli, id, token, &object));
     cli_print(cli, object);
     return CIB_OK;

@@ -24,8 +24,7 @@ static const cli_option_t project_add_options[] = {
     {"timeout", 0, CLI_NUMBER, 0, "SEC", "how long a build may run (default: 3600)"},
     {"no-git-fetch", 0, CLI_FLAG, 0, NULL, "let runners clone afresh for each build"},
     {"no-shared-runners", 0, CLI_FLAG, 0, NULL, "shared runners do not take its builds"},
-    {"token", 0, CLI_TEXT, 0, "TOKEN",
-     "import a token that is in use elsewhere (16 bytes or more)"},
+    {"token", 0, CLI_TEXT, 0, "TOKEN", "import one of 16 bytes or more; -: from standard input"},
     {0}};
 
 static const cli_option_t project_show_options[] = {
@@ -51,8 +50,7 @@ static const cli_option_t runner_add_options[] = {
     {"no-untagged", 0, CLI_FLAG, 0, NULL, "it takes no build without tags"},
     {"locked", 0, CLI_FLAG, 0, NULL, "it serves no project but those it has"},
     {"description", 0, CLI_TEXT, 0, "TEXT", "what people call it"},
-    {"token", 0, CLI_TEXT, 0, "TOKEN",
-     "import a token that is in use elsewhere (16 bytes or more)"},
+    {"token", 0, CLI_TEXT, 0, "TOKEN", "import one of 16 bytes or more; -: from standard input"},
     {0}};
 
 static const cli_option_t runner_set_options[] = {
@@ -119,7 +117,7 @@ const cli_command_t cli_commands[] = {
      NULL, cli_init, 1},
 
     {"project", "add", "NAME", project_add_options, "add a project; prints its id and token", NULL,
-     NULL, cli_project_add, 0},
+     cli_token_prepare, cli_project_add, 0},
     {"project", "list", NULL, NULL, "list the projects", NULL, NULL, cli_project_list, 0},
     {"project", "show", "ID", project_show_options, "show a project", NULL, NULL, cli_project_show,
      0},
@@ -133,7 +131,7 @@ const cli_command_t cli_commands[] = {
 
     {"runner", "add", NULL, runner_add_options, "add a runner; prints its id and token",
      "Needs --project or --shared. The token is shown this once and cannot be looked up again.\n",
-     NULL, cli_runner_add, 0},
+     cli_token_prepare, cli_runner_add, 0},
     {"runner", "list", NULL, NULL, "list the runners", NULL, NULL, cli_runner_list, 0},
     {"runner", "show", "ID", NULL, "show a runner", NULL, NULL, cli_runner_show, 0},
     {"runner", "set", "ID", runner_set_options, "change a runner's settings", NULL, NULL,

@@ -52,13 +52,15 @@ static void print_storage_note(void)
 void cli_help_program(void)
 {
     const char *noun = "";
+    int had_verbs = 0;
 
     puts("Usage: " CLI_PROGRAM " [-s DIR] [--json] COMMAND ...\n\n"
          "Administer a storage directory of mod_ci_builds: projects, runners and builds.");
     for (const cli_command_t *command = cli_commands; command->noun; command++) {
-        if (strcmp(noun, command->noun) != 0)
+        if (strcmp(noun, command->noun) != 0 && (command->verb || !*noun || had_verbs))
             putchar('\n');
         noun = command->noun;
+        had_verbs = command->verb != NULL;
         print_command(command);
     }
     print_options("Options of every command", cli_global_options);

@@ -81,3 +81,15 @@ cib_error_t *cli_cut_pair(const cli_t *cli, const char *option, const char *pair
     *value = equals + 1;
     return CIB_OK;
 }
+
+cib_error_t *cli_token_prepare(cli_t *cli)
+{
+    const char *token = cli_text(cli, "token");
+
+    if (token && !strcmp(token, "-")) {
+        CIB_TRY(cli_read_file(cli, token, &token));
+        token = cli_without_line_end(token, cli->pool);
+    }
+    cli->prepared = token;
+    return CIB_OK;
+}

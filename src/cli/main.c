@@ -15,15 +15,14 @@ static const char *text_of(const cib_error_t *err, apr_pool_t *pool)
 /* Say what is wrong with the command line and where to read more. */
 static int complain_usage(const cli_t *cli, const char *noun, const char *text)
 {
-    const cli_command_t *command = cli->command;
+    const char *verb = cli->command ? cli->command->verb : NULL;
 
+    if (cli->command)
+        noun = cli->command->noun;
     if (text)
         cli_complain(text);
-    fprintf(stderr, "Try '" CLI_PROGRAM "%s%s%s%s --help'.\n", command ? " " : "",
-            command ? command->noun : "", command && command->verb ? " " : "",
-            command && command->verb ? command->verb : "");
-    if (!command && noun)
-        fprintf(stderr, "Or '" CLI_PROGRAM " %s --help'.\n", noun);
+    fprintf(stderr, "Try '" CLI_PROGRAM "%s%s%s%s --help'.\n", noun ? " " : "", noun ? noun : "",
+            verb ? " " : "", verb ? verb : "");
     return CLI_USAGE;
 }
 
@@ -72,7 +71,7 @@ static int run(cli_t *cli, int argc, const char *const *argv)
     cib_error_t *err = cli_parse(cli, argc, argv, &noun, &wants_help, &wants_version);
 
     if (err)
-        return complain_usage(cli, NULL, text_of(err, cli->pool));
+        return complain_usage(cli, noun, text_of(err, cli->pool));
     if (wants_help)
         return help(cli, noun);
     if (wants_version) {
@@ -80,7 +79,7 @@ static int run(cli_t *cli, int argc, const char *const *argv)
         return CLI_DONE;
     }
     if (!cli->command)
-        return complain_usage(cli, noun, noun ? "what is to be done with it?" : "no command given");
+        return complain_usage(cli, noun, noun ? "which command?" : "no command given");
     err = obey(cli);
     return err ? complain(cli, err) : cli->exit_code;
 }

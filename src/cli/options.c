@@ -61,7 +61,7 @@ static cib_error_t *keep(cli_t *cli, const cli_option_t *option, const char *val
 
     if (option->kind != CLI_FLAG && option->kind != CLI_TEXT && !is_number(option->kind, value))
         return cib_error(cli->pool, CIB_REASON_INVALID, APR_SUCCESS,
-                         "--%s: '%s' is not a number that it can be", option->name, value);
+                         "--%s: '%s' is not a number, or out of range", option->name, value);
     if (!values) {
         values = apr_array_make(cli->pool, 1, sizeof(const char *));
         apr_hash_set(cli->values, option->name, APR_HASH_KEY_STRING, values);
@@ -93,6 +93,8 @@ static cib_error_t *next_word(reader_t *reader, const char **word)
 
     CIB_TRY(read_options(reader));
     *word = os->ind < os->argc ? os->argv[os->ind++] : NULL;
+    /* it is behind us: apr_getopt_long would go back to the first word it skipped */
+    os->skip_start = os->skip_end = os->ind;
     return CIB_OK;
 }
 
@@ -121,9 +123,13 @@ static cib_error_t *read_command(reader_t *reader, const char **noun)
     if (!*noun)
         return CIB_OK;
     command = find(*noun, NULL);
-    if (!command)
+    if (!command) {
+        const char *word = *noun;
+
+        *noun = NULL;
         return cib_error(cli->pool, CIB_REASON_INVALID, APR_SUCCESS, "there is no command '%s'",
-                         *noun);
+                         word);
+    }
     if (command->verb) {
         CIB_TRY(next_word(reader, &verb));
         if (!verb)
@@ -195,12 +201,12 @@ cib_error_t *cli_parse(cli_t *cli, int argc, const char *const *argv, const char
     reader->cli = cli;
     if (apr_getopt_init(&reader->os, cli->pool, argc, argv))
         return cib_error(cli->pool, CIB_REASON_INTERNAL, APR_SUCCESS, "no memory");
+    reader->os->argv[0] = CLI_PROGRAM; /* what its messages begin with */
     learn(reader, cli_global_options);
     CIB_TRY(read_command(reader, noun));
     if (cli->command) {
         learn(reader, cli->command->options);
         reader->os->interleave = 1;
-        reader->os->skip_start = reader->os->skip_end = reader->os->ind;
         CIB_TRY(read_options(reader));
     }
     *help = cli_given(cli, "help");
