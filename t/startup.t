@@ -1,0 +1,162 @@
+# cells: *-event
+# Start-up errors are one line that says what to do; what is right starts.
+
+use strict;
+use warnings;
+
+use CIB::Test;
+use CIB::Place qw(modules_dir);
+
+my $dir = "$CELL->{dir}/startup";
+mkdir $dir;
+chmod 0755, $dir;
+my ($params, $storage) = @{ $CELL->{instances}{main} }{qw(params storage)};
+my $second = $CELL->{instances}{second};
+
+# A whole configuration; `leave_out` names modules that are not loaded.
+sub configuration {
+    my ($vhost, %opt) = @_;
+    my $modules = modules_dir();
+    my %out = map { $_ => 1 } @{ $opt{leave_out} // [] };
+    my $text = join '', map {"LoadModule ${_}_module $modules/mod_$_.so\n"} grep { !$out{$_} } qw(mpm_event authz_core dbd);
+    $text .= "LoadModule ci_builds_module $CELL->{module}\n";
+    $text .= "User $CELL->{user}\nGroup $CELL->{group}\n" if $> == 0;
+    my $port = $opt{port} // 18599;
+    $text .= "ServerName localhost\nListen 127.0.0.1:$port\nServerRoot $dir\nPidFile $dir/httpd.pid\nErrorLog $dir/error_log\nDefaultRuntimeDir $dir\n";
+    $text .= "<VirtualHost *:$port>\n$vhost\n</VirtualHost>\n";
+    my $file = "$dir/httpd.conf";
+    open my $out, '>', $file or die "$file: $!";
+    print {$out} $text;
+    close $out;
+    return $file;
+}
+
+# What `httpd -t` says: exit code and words.
+sub configtest {
+    my ($file) = @_;
+    my $words = qx($CELL->{httpd} -t -f $file 2>&1);
+    return ($? >> 8, $words);
+}
+
+# A start that must fail: what the error log and the terminal say.
+sub start_fails {
+    my ($file) = @_;
+    unlink "$dir/error_log";
+    my $words = qx($CELL->{httpd} -k start -f $file 2>&1);
+    my $failed = $? >> 8;
+    if (!$failed && -e "$dir/httpd.pid") {
+        stop();
+        return (0, $words);
+    }
+    return ($failed, $words . (-e "$dir/error_log" ? slurp("$dir/error_log") : ''));
+}
+
+sub stop {
+    chomp(my $pid = slurp("$dir/httpd.pid"));
+    kill TERM => $pid;
+    wait_for('httpd to stop', sub { !kill 0, $pid });
+    return;
+}
+
+my $dbd = "DBDriver $CELL->{driver}\nDBDParams \"$params\"\n";
+my $good = "${dbd}CIBuilds On\nCIBuildsStorage $storage\n";
+
+subtest 'what is right' => sub {
+    my ($code, $words) = configtest(configuration($good));
+    is $code, 0, 'configtest' or diag $words;
+    my ($failed, $said) = start_fails(configuration($good));
+    is $failed, 0, 'start' or diag $said;
+    ($code, $words) = configtest(configuration("CIBuilds Off\n", leave_out => ['dbd']));
+    is $code, 0, 'CIBuilds Off needs no mod_dbd' or diag $words;
+};
+
+subtest 'what configtest sees' => sub {
+    my @bad = (
+        ['no storage', "${dbd}CIBuilds On", qr/CIBuildsStorage/],
+        ['no DBDriver', "CIBuilds On\nCIBuildsStorage $storage", qr/DBDriver|DBDParams/],
+        ['a storage that is not there', "${dbd}CIBuilds On\nCIBuildsStorage /nonexistent/ci", qr{/nonexistent/ci.*ci-builds.*init}],
+        ['a directory that is none', "${dbd}CIBuilds On\nCIBuildsStorage $dir", qr/\Q$dir\E.*init/],
+        ['a size that is none', "${good}CIBuildsMaxArtifactSize lots", qr/CIBuildsMaxArtifactSize/],
+        ['a negative size', "${good}CIBuildsMaxTraceSize -1", qr/CIBuildsMaxTraceSize/],
+        ['a size beyond all', "${good}CIBuildsMaxTraceSize 99999999999T", qr/CIBuildsMaxTraceSize/],
+        ['a duration that is none', "${good}CIBuildsStuckTimeout soon", qr/CIBuildsStuckTimeout/],
+        ['a flag that is none', "${good}CIBuilds Perhaps", qr/CIBuilds/],
+        ['a URL that is none', "${good}CIBuildsExternalURL ci.example.com", qr/CIBuildsExternalURL/],
+        ['too many words', "${good}CIBuildsHistory 1 d", qr/CIBuildsHistory/],
+    );
+    for my $case (@bad) {
+        my ($what, $vhost, $pattern) = @$case;
+        my ($code, $words) = configtest(configuration($vhost));
+        isnt $code, 0, "$what: refused";
+        my @lines = grep { /\S/ && !/AH00526|^AH\d+: Configuration|AH00558/ } split /\n/, $words;
+        is scalar(grep { $_ =~ $pattern } @lines), 1, '  with one line that says what to do' or diag $words;
+    }
+    my ($code, $words) = configtest(configuration($good, leave_out => ['dbd']) );
+    isnt $code, 0, 'without mod_dbd: refused';
+    ($code, $words) = configtest(configuration("CIBuilds On\nCIBuildsStorage $storage\n", leave_out => ['dbd']));
+    isnt $code, 0, 'without mod_dbd and its directives: refused';
+    like $words, qr/mod_dbd|dbd_module|a2enmod/, '  saying that it is missing';
+    if ($> == 0) {
+        my $other = "$dir/others";
+        my $r = ci_builds({ storage => $other, json => 0 }, qw(init --user nobody));
+        if (is_sqlite() && !$r->{exit}) {
+            ($code, $words) = configtest(configuration("DBDriver sqlite3\nDBDParams $other/ci-builds.db\nCIBuilds On\nCIBuildsStorage $other\n"));
+            isnt $code, 0, "somebody else's storage: refused";
+            like $words, qr/own/, '  naming the owner';
+        }
+    }
+};
+
+subtest 'what only a start sees' => sub {
+    my $wrong = $dbd =~ s/\Q$params\E/$second->{params}/r;
+    my ($failed, $said) = start_fails(configuration("${wrong}CIBuilds On\nCIBuildsStorage $storage\n"));
+    isnt $failed, 0, "another instance's database: refused";
+    like $said, qr/CIB\d{4}: .*belong/, '  with one line that says so' or diag $said;
+    ($failed, $said) = start_fails(configuration($good));
+    is $failed, 0, 'the right one starts' or diag $said;
+    if (is_sqlite()) {
+        ($failed, $said) = start_fails(configuration("DBDriver sqlite3\nDBDParams $dir/empty.db\nCIBuilds On\nCIBuildsStorage $storage\n"));
+        isnt $failed, 0, 'a database without a schema: refused';
+        like $said, qr/CIB\d{4}: .*(?:init|belong)/, '  with one line that says what to do' or diag $said;
+    } else {
+        my $away = $params =~ s/host=\S+/host=$dir/r;
+        my $file = configuration("DBDriver pgsql\nDBDParams \"$away\"\nCIBuilds On\nCIBuildsStorage $storage\n");
+        unlink "$dir/error_log";
+        my $words = qx($CELL->{httpd} -k start -f $file 2>&1);
+        is $? >> 8, 0, 'a database that is not there only warns' or diag $words;
+        my $connection = eval { CIB::HTTP->connect(18599) };
+        if ($connection) {
+            $connection->send(request_text(POST => "$V1/builds/register.json", json => { token => 'x' x 40 }));
+            my $r = $connection->response;
+            answers $r, 503, qr/^503 Service Unavailable/, 'requests are answered 503';
+            like $r->{headers}{'retry-after'}, qr/^\d+$/, '  with Retry-After';
+        }
+        like slurp("$dir/error_log"), qr/\[ci_builds:(?:warn|error)\]/, '  and the log says why';
+        stop();
+    }
+};
+
+subtest 'merging' => sub {
+    my $port = 18599;
+    my $file = configuration('CIBuildsMaxArtifactSize 10');
+    open my $out, '>>', $file or die $!;
+    print {$out} "$dbd\nCIBuilds On\nCIBuildsStorage $storage\nCIBuildsMaxArtifactSize 5\n";
+    close $out;
+    my $words = qx($CELL->{httpd} -k start -f $file 2>&1);
+    is $? >> 8, 0, 'the server is configured, the virtual host inherits' or diag $words;
+    my $project = project();
+    my $runner = runner(project => $project);
+    build(project => $project);
+    my $build = claim($runner);
+    for my $case ([10, 201], [11, 413]) {
+        my ($size, $status) = @$case;
+        my $connection = CIB::HTTP->connect($port);
+        $connection->send(request_text(POST => "$V1/builds/$build->{id}/artifacts", headers => ['Build-Token' => $build->{token}],
+            multipart => [part(name => 'file', filename => 'x', body => 'x' x $size)]));
+        is $connection->response->{status}, $status, "  and overrides: $size bytes give $status";
+    }
+    finish($runner, $build->{id});
+    stop();
+};
+
+done_testing;
