@@ -99,8 +99,8 @@ cib_error_t *cib_q_build_copy_parts(cib_db_t *db, apr_int64_t from, apr_int64_t 
 
 cib_error_t *cib_q_build(cib_db_t *db, apr_int64_t id, cib_build_t **build, apr_pool_t *pool);
 /* Hold these builds (ids, apr_int64_t) as they are until the section's end: what is read of them
- * afterwards stays true. Locked in the order of their ids, whatever the array's. pgsql: SELECT ...
- * FOR UPDATE; nothing on SQLite, where only one writes. W */
+ * afterwards stays true. Locked in the order of their ids, whatever the array's, each row of the
+ * queue before its build's, as a claim does. Nothing on SQLite, where only one writes. W */
 cib_error_t *cib_q_builds_lock(cib_db_t *db, const apr_array_header_t *ids, apr_pool_t *pool);
 cib_error_t *cib_q_build_spec(cib_db_t *db, apr_int64_t id, cib_build_spec_t **spec,
                               apr_pool_t *pool);

@@ -119,13 +119,7 @@ cib_error_t *cib_q_artifact_put(cib_db_t *db, const cib_artifact_t *artifact, co
 cib_error_t *cib_q_artifacts_remove(cib_db_t *db, apr_int64_t build_id, apr_array_header_t **blobs,
                                     apr_pool_t *pool)
 {
-    cib_rows_t *rows;
-
-    CIB_TRY(cib_db_select(db, &remove_all, CIB_ARGS(CIB_INT(build_id)), 1, &rows, pool));
-    *blobs = apr_array_make(pool, cib_rows_count(rows) + 1, sizeof(const char *));
-    for (int i = 0; i < cib_rows_count(rows); i++)
-        APR_ARRAY_PUSH(*blobs, const char *) = cib_row_text(rows, i, 0);
-    return CIB_OK;
+    return cib_db_texts(db, &remove_all, CIB_ARGS(CIB_INT(build_id)), blobs, pool);
 }
 
 cib_error_t *cib_q_blob_known(cib_db_t *db, const char *blob, int *known, apr_pool_t *pool)

@@ -1,4 +1,6 @@
 /* Builds: their rows and every step's write. */
+#include <apr_strings.h>
+
 #include "builds.h"
 #include "store/cib_questions.h"
 
@@ -177,14 +179,50 @@ cib_error_t *cib_q_builds(cib_db_t *db, cib_status_e status, apr_int64_t project
 /* --- steps */
 
 /* On PostgreSQL, who takes a pending build elsewhere locks its row of the queue first, as a claim
- * does: in the other order the two would wait for each other. */
+ * does: in the other order the two would wait for each other. Argument: the ids, as an array. */
+#define THESE "= ANY (CAST(%s AS bigint[])) "
 static const cib_sql_t lock_in_queue = {
-    "SELECT q.build_id FROM queue q "
-    "WHERE q.tagset_id = (SELECT tagset_id FROM builds WHERE id = %lld) "
-    "AND q.project_id = (SELECT project_id FROM builds WHERE id = %lld) AND q.build_id = %lld "
-    "FOR UPDATE",
+    "SELECT q.build_id FROM builds b JOIN queue q ON q.tagset_id = b.tagset_id "
+    "AND q.project_id = b.project_id AND q.build_id = b.id WHERE b.id " THESE
+    "ORDER BY q.build_id FOR UPDATE OF q",
     NULL,
 };
+
+static const cib_sql_t lock_rows = {
+    "SELECT id FROM builds WHERE id " THESE "ORDER BY id FOR NO KEY UPDATE",
+    NULL,
+};
+
+/* "{7,12}" */
+static const char *array_text(const apr_array_header_t *ids, apr_pool_t *pool)
+{
+    apr_array_header_t *parts = apr_array_make(pool, ids->nelts + 1, sizeof(const char *));
+
+    for (int i = 0; i < ids->nelts; i++)
+        APR_ARRAY_PUSH(parts, const char *) =
+            apr_psprintf(pool, "%" APR_INT64_T_FMT, APR_ARRAY_IDX(ids, i, apr_int64_t));
+    return apr_pstrcat(pool, "{", apr_array_pstrcat(pool, parts, ','), "}", NULL);
+}
+
+cib_error_t *cib_q_builds_lock(cib_db_t *db, const apr_array_header_t *ids, apr_pool_t *pool)
+{
+    const char *text;
+    cib_rows_t *rows;
+
+    if (cib_store_driver(db->store) == CIB_DRIVER_SQLITE3 || ids->nelts == 0)
+        return CIB_OK;
+    text = array_text(ids, pool);
+    CIB_TRY(cib_db_select(db, &lock_in_queue, CIB_ARGS(CIB_TEXT(text)), 1, &rows, pool));
+    return cib_db_select(db, &lock_rows, CIB_ARGS(CIB_TEXT(text)), 1, &rows, pool);
+}
+
+static cib_error_t *lock_one(cib_db_t *db, apr_int64_t id, apr_pool_t *pool)
+{
+    apr_array_header_t *ids = apr_array_make(pool, 1, sizeof(apr_int64_t));
+
+    APR_ARRAY_PUSH(ids, apr_int64_t) = id;
+    return cib_q_builds_lock(db, ids, pool);
+}
 
 #define STILL " WHERE id = %lld AND status = %s AND (claim = %lld OR CAST(%lld AS bigint) = 0)"
 
@@ -204,11 +242,9 @@ cib_error_t *cib_q_build_move(cib_db_t *db, apr_int64_t id, const cib_move_t *mo
                               apr_pool_t *pool)
 {
     const char *from = cib_status_name(move->from);
-    cib_rows_t *rows;
 
-    if (move->from == CIB_PENDING && cib_store_driver(db->store) == CIB_DRIVER_PGSQL)
-        CIB_TRY(cib_db_select(db, &lock_in_queue, CIB_ARGS(CIB_INT(id), CIB_INT(id), CIB_INT(id)),
-                              1, &rows, pool));
+    if (move->from == CIB_PENDING)
+        CIB_TRY(lock_one(db, id, pool));
     if (move->requeue)
         return cib_db_change(db, &move_back,
                              CIB_ARGS(CIB_INT(move->now), CIB_INT(id), CIB_TEXT(from),

@@ -360,9 +360,21 @@ cib_error_t *cib_db_ids(cib_db_t *db, const cib_sql_t *sql, const cib_arg_t *arg
     cib_rows_t *rows;
 
     CIB_TRY(cib_db_select(db, sql, args, nargs, 1, &rows, pool));
-    *ids = apr_array_make(pool, rows->count > 0 ? rows->count : 1, sizeof(apr_int64_t));
+    *ids = apr_array_make(pool, rows->count + 1, sizeof(apr_int64_t));
     for (int i = 0; i < rows->count; i++)
         APR_ARRAY_PUSH(*ids, apr_int64_t) = cib_row_int(rows, i, 0);
+    return CIB_OK;
+}
+
+cib_error_t *cib_db_texts(cib_db_t *db, const cib_sql_t *sql, const cib_arg_t *args,
+                          apr_size_t nargs, apr_array_header_t **texts, apr_pool_t *pool)
+{
+    cib_rows_t *rows;
+
+    CIB_TRY(cib_db_select(db, sql, args, nargs, 1, &rows, pool));
+    *texts = apr_array_make(pool, rows->count + 1, sizeof(const char *));
+    for (int i = 0; i < rows->count; i++)
+        APR_ARRAY_PUSH(*texts, const char *) = cib_row_text(rows, i, 0);
     return CIB_OK;
 }
 

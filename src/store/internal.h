@@ -95,7 +95,11 @@ cib_error_t *cib_db_number(cib_db_t *db, const cib_sql_t *sql, const cib_arg_t *
 cib_error_t *cib_db_ids(cib_db_t *db, const cib_sql_t *sql, const cib_arg_t *args, apr_size_t nargs,
                         apr_array_header_t **ids, apr_pool_t *pool);
 
-/* Put the statement off to rows of its own: a time or an id, 0 being SQL's NULL. */
+/* The same of texts: const char *. */
+cib_error_t *cib_db_texts(cib_db_t *db, const cib_sql_t *sql, const cib_arg_t *args,
+                          apr_size_t nargs, apr_array_header_t **texts, apr_pool_t *pool);
+
+/* A time or an id, 0 being SQL's NULL. */
 cib_arg_t cib_arg_nonzero(apr_int64_t number);
 
 /* A limit as both drivers take it: negative is none. */

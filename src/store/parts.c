@@ -82,15 +82,20 @@ static const cib_sql_t needed_by = {
     NULL,
 };
 
+/* Of builds that wait or never ran; the others' needs are history. */
+#define WAITING_NEEDS                                                                              \
+    "WHERE needs_id = %lld AND build_id IN (SELECT b.id FROM builds b "                            \
+    "WHERE b.id = build_needs.build_id AND b.status IN ('created', 'skipped'))"
+
 static const cib_sql_t needs_repeat = {
     "INSERT INTO build_needs (build_id, needs_id) "
-    "SELECT build_id, CAST(%lld AS bigint) FROM build_needs WHERE needs_id = %lld "
-    "ON CONFLICT DO NOTHING",
+    "SELECT build_id, CAST(%lld AS bigint) FROM build_needs " WAITING_NEEDS
+    " ON CONFLICT DO NOTHING",
     NULL,
 };
 
 static const cib_sql_t needs_drop = {
-    "DELETE FROM build_needs WHERE needs_id = %lld",
+    "DELETE FROM build_needs " WAITING_NEEDS,
     NULL,
 };
 
@@ -118,15 +123,11 @@ cib_error_t *cib_q_needs_move(cib_db_t *db, apr_int64_t from, apr_int64_t to, ap
     return cib_db_change(db, &needs_drop, CIB_ARGS(CIB_INT(from)), NULL, pool);
 }
 
-/* --- all of it for another build */
+/* --- for another build */
 
 static const cib_sql_t copies[] = {
     {"INSERT INTO build_specs (build_id, commands, options) "
      "SELECT CAST(%lld AS bigint), commands, options FROM build_specs WHERE build_id = %lld",
-     NULL},
-    {"INSERT INTO build_variables (build_id, position, key, value, is_public) "
-     "SELECT CAST(%lld AS bigint), position, key, value, is_public "
-     "FROM build_variables WHERE build_id = %lld",
      NULL},
     {"INSERT INTO build_needs (build_id, needs_id) "
      "SELECT CAST(%lld AS bigint), needs_id FROM build_needs WHERE build_id = %lld",

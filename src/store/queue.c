@@ -189,10 +189,10 @@ static cib_error_t *claim_sqlite(cib_db_t *db, const cib_runner_t *runner, apr_t
 /* Arguments: the runner, window. */
 #define SHARED_HEAD                                                                                \
     SHARED_LANES                                                                                   \
-        ", head AS MATERIALIZED ("                                                                 \
-        "SELECT l.tagset_id, l.project_id, " RUNNING_OF("l.project_id") " AS running, " HEAD_OF(   \
-            "l.tagset_id", "l.project_id") " AS build_id " OPEN_LANES                              \
-                                           " ORDER BY running, build_id LIMIT %lld), "
+    ", head AS MATERIALIZED ("                                                                     \
+    "SELECT l.tagset_id, l.project_id, " RUNNING_OF("l.project_id") " AS running, " HEAD_OF(       \
+        "l.tagset_id", "l.project_id") " AS build_id " OPEN_LANES                                  \
+                                       " ORDER BY running, build_id LIMIT %lld), "
 
 static const cib_sql_t claim_specific = {SPECIFIC_HEAD CLAIM_TAIL(" SKIP LOCKED"), NULL};
 static const cib_sql_t claim_shared = {SHARED_HEAD CLAIM_TAIL(" SKIP LOCKED"), NULL};
@@ -261,6 +261,14 @@ static const cib_sql_t take_out_by_id = {
     NULL,
 };
 
+/* A row whose build is gone has lost its key, and has to be looked for. Only a hand at the database
+ * makes such; where the build is there the condition ends it before the search begins. */
+static const cib_sql_t take_out_lost = {
+    "DELETE FROM queue WHERE build_id = %lld AND NOT EXISTS "
+    "(SELECT 1 FROM builds WHERE id = %lld)",
+    NULL,
+};
+
 cib_error_t *cib_q_enqueue(cib_db_t *db, const cib_build_t *build, apr_pool_t *pool)
 {
     return cib_db_change(
@@ -271,7 +279,35 @@ cib_error_t *cib_q_enqueue(cib_db_t *db, const cib_build_t *build, apr_pool_t *p
 
 cib_error_t *cib_q_dequeue(cib_db_t *db, apr_int64_t build_id, apr_pool_t *pool)
 {
-    return cib_db_change(db, &take_out_by_id,
-                         CIB_ARGS(CIB_INT(build_id), CIB_INT(build_id), CIB_INT(build_id)), NULL,
+    int changed;
+
+    CIB_TRY(cib_db_change(db, &take_out_by_id,
+                          CIB_ARGS(CIB_INT(build_id), CIB_INT(build_id), CIB_INT(build_id)),
+                          &changed, pool));
+    if (changed)
+        return CIB_OK;
+    return cib_db_change(db, &take_out_lost, CIB_ARGS(CIB_INT(build_id), CIB_INT(build_id)), NULL,
                          pool);
+}
+
+/* --- what the queue and the builds disagree about */
+
+static const cib_sql_t not_queued = {
+    "SELECT b.id FROM builds b WHERE b.status = 'pending' AND NOT EXISTS (SELECT 1 FROM queue q "
+    "WHERE q.tagset_id = b.tagset_id AND q.project_id = b.project_id AND q.build_id = b.id) "
+    "ORDER BY b.id LIMIT %lld",
+    NULL,
+};
+
+static const cib_sql_t queued = {
+    "SELECT q.build_id FROM queue q LEFT JOIN builds b ON b.id = q.build_id "
+    "WHERE b.id IS NULL OR b.status <> 'pending' ORDER BY q.build_id LIMIT %lld",
+    NULL,
+};
+
+cib_error_t *cib_q_queue_strays(cib_db_t *db, cib_stray_e which, int limit,
+                                apr_array_header_t **ids, apr_pool_t *pool)
+{
+    return cib_db_ids(db, which == CIB_STRAY_QUEUED ? &queued : &not_queued,
+                      CIB_ARGS(cib_arg_limit(limit)), ids, pool);
 }

@@ -82,6 +82,12 @@ static const cib_sql_t runners_for = {
     NULL,
 };
 
+static const cib_sql_t of_project = {
+    "SELECT " COLUMNS " FROM runners WHERE is_shared = 1 OR id IN "
+    "(SELECT runner_id FROM runner_projects WHERE project_id = %lld) ORDER BY id",
+    NULL,
+};
+
 static cib_runner_t *runner_of(const cib_rows_t *rows, int row, apr_pool_t *pool)
 {
     cib_runner_t *runner = apr_pcalloc(pool, sizeof(*runner));
@@ -157,15 +163,27 @@ cib_error_t *cib_q_runner_by_token(cib_db_t *db, const char *token_sha256, cib_r
     return select_one(db, &by_token, CIB_TEXT(token_sha256), runner, pool);
 }
 
-cib_error_t *cib_q_runners(cib_db_t *db, apr_array_header_t **runners, apr_pool_t *pool)
+static cib_error_t *select_all(cib_db_t *db, const cib_sql_t *sql, const cib_arg_t *args,
+                               apr_size_t nargs, apr_array_header_t **runners, apr_pool_t *pool)
 {
     cib_rows_t *rows;
 
-    CIB_TRY(cib_db_select(db, &all, NULL, 0, COLUMN_COUNT, &rows, pool));
+    CIB_TRY(cib_db_select(db, sql, args, nargs, COLUMN_COUNT, &rows, pool));
     *runners = apr_array_make(pool, cib_rows_count(rows) + 1, sizeof(cib_runner_t *));
     for (int i = 0; i < cib_rows_count(rows); i++)
         APR_ARRAY_PUSH(*runners, cib_runner_t *) = runner_of(rows, i, pool);
     return CIB_OK;
+}
+
+cib_error_t *cib_q_runners(cib_db_t *db, apr_array_header_t **runners, apr_pool_t *pool)
+{
+    return select_all(db, &all, NULL, 0, runners, pool);
+}
+
+cib_error_t *cib_q_project_runners(cib_db_t *db, apr_int64_t project_id,
+                                   apr_array_header_t **runners, apr_pool_t *pool)
+{
+    return select_all(db, &of_project, CIB_ARGS(CIB_INT(project_id)), runners, pool);
 }
 
 /* Do the new settings allow other tag sets than those in the row? */
