@@ -35,15 +35,22 @@ CLI_OBJ    = $(CLI_SRC:%.c=$(BUILD)/%.o)
 
 all: $(BUILD)/mod_ci_builds.so $(BUILD)/ci-builds
 
+# the compiler's command lines are long: V=1 shows them
+Q = $(if $(V),,@)
+say = $(if $(V),,@echo '  $1  $2')
+
 $(BUILD)/mod_ci_builds.so: $(MODULE_OBJ) $(CORE_OBJ)
-	$(CC) -shared $(SANITIZE) -o $@ $^ $(LDFLAGS) $(LIB_LIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -shared $(SANITIZE) -o $@ $^ $(LDFLAGS) $(LIB_LIBS)
 
 $(BUILD)/ci-builds: $(CLI_OBJ) $(PARSER_OBJ) $(CORE_OBJ)
-	$(CC) $(SANITIZE) -o $@ $^ $(LDFLAGS) $(LIB_LIBS) $(APR_LIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(SANITIZE) -o $@ $^ $(LDFLAGS) $(LIB_LIBS) $(APR_LIBS)
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CIB_CFLAGS) $(APR_CFLAGS) $(HTTPD_CFLAGS) $(LIB_CFLAGS) $(CFLAGS) -MMD -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CIB_CFLAGS) $(APR_CFLAGS) $(HTTPD_CFLAGS) $(LIB_CFLAGS) $(CFLAGS) -MMD -c -o $@ $<
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 -include t/unit/unit.mk
