@@ -1,0 +1,183 @@
+/* What a runner is told about its build. */
+#include <string.h>
+
+#include <apr_lib.h>
+#include <apr_strings.h>
+
+#include "core/cib_description.h"
+#include "core/cib_token.h"
+#include "internal.h"
+#include "options.h"
+#include "space.h"
+#include "variables.h"
+
+#define SLUG_MAX 63
+
+/* --- texts ----------------------------------------------------------------------------------- */
+
+const char *cib_ref_slug(const char *ref, apr_pool_t *pool)
+{
+    char *slug = apr_pstrdup(pool, ref);
+    apr_size_t len;
+
+    for (char *at = slug; *at; at++) {
+        if (*at >= 'A' && *at <= 'Z')
+            *at = (char)(*at - 'A' + 'a');
+        else if (!((*at >= 'a' && *at <= 'z') || (*at >= '0' && *at <= '9')))
+            *at = '-';
+    }
+    if (strlen(slug) > SLUG_MAX)
+        slug[SLUG_MAX] = '\0';
+    while (*slug == '-')
+        slug++;
+    for (len = strlen(slug); len > 0 && slug[len - 1] == '-'; len--)
+        slug[len - 1] = '\0';
+    return slug;
+}
+
+/* Where the user info of a URL begins and what comes after its "@"; NULL where there is none.
+ * `begin` NULL: it is no URL with a host. */
+static const char *user_info(const char *url, const char **begin)
+{
+    const char *scheme = strstr(url, "://");
+    const char *end, *at = NULL;
+
+    *begin = scheme ? scheme + 3 : NULL;
+    if (!*begin)
+        return NULL;
+    end = *begin + strcspn(*begin, "/?#");
+    for (const char *c = *begin; c < end; c++) {
+        if (*c == '@')
+            at = c + 1;
+    }
+    return at;
+}
+
+const char *cib_url_without_user(const char *url, apr_pool_t *pool)
+{
+    const char *begin;
+    const char *host = user_info(url, &begin);
+
+    if (!host)
+        return url;
+    return apr_pstrcat(pool, apr_pstrmemdup(pool, url, (apr_size_t)(begin - url)), host, NULL);
+}
+
+static int is_http(const char *url)
+{
+    return strncasecmp(url, "http://", 7) == 0 || strncasecmp(url, "https://", 8) == 0;
+}
+
+static const char *repo_url(const cib_project_t *project, const char *token, apr_pool_t *pool)
+{
+    const char *url = project->repo_url;
+    const char *begin;
+
+    if (!project->repo_auth_token || !token || !is_http(url) || user_info(url, &begin) || !begin)
+        return url;
+    return apr_pstrcat(pool, apr_pstrmemdup(pool, url, (apr_size_t)(begin - url)),
+                       "gitlab-ci-token:", token, "@", begin, NULL);
+}
+
+/* --- rows ------------------------------------------------------------------------------------ */
+
+typedef struct describing_t {
+    const cib_ctx_t *ctx;
+    apr_int64_t id;
+    apr_time_t now;
+    cib_build_spec_t *spec;
+    apr_array_header_t *variables; /* cib_variable_t */
+    cib_description_t *about;
+} describing_t;
+
+static cib_error_t *archive_of(cib_db_t *db, apr_int64_t id, apr_time_t now,
+                               cib_artifact_t **archive, apr_pool_t *pool)
+{
+    CIB_TRY(cib_q_artifact(db, id, "archive", archive, pool));
+    if (*archive && cib_artifact_expired(*archive, now))
+        *archive = NULL;
+    return CIB_OK;
+}
+
+static cib_error_t *dependencies(cib_db_t *db, describing_t *describing, apr_pool_t *pool)
+{
+    cib_description_t *about = describing->about;
+    apr_array_header_t *needs;
+
+    CIB_TRY(cib_q_needs(db, describing->id, &needs, pool));
+    about->dependencies = apr_array_make(pool, needs->nelts + 1, sizeof(cib_dependency_t *));
+    for (int i = 0; i < needs->nelts; i++) {
+        cib_dependency_t *dependency = apr_pcalloc(pool, sizeof(*dependency));
+        cib_build_t *build = APR_ARRAY_IDX(needs, i, cib_build_t *);
+
+        dependency->build = build;
+        dependency->token =
+            cib_token_build(describing->ctx->storage, build->id, build->claim, pool);
+        CIB_TRY(archive_of(db, build->id, describing->now, &dependency->archive, pool));
+        APR_ARRAY_PUSH(about->dependencies, cib_dependency_t *) = dependency;
+    }
+    return CIB_OK;
+}
+
+static cib_error_t *collect(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    describing_t *describing = baton;
+    cib_description_t *about = describing->about;
+
+    CIB_TRY(cib_q_build(db, describing->id, &about->build, pool));
+    if (!about->build)
+        return cib_no_record(pool, "build", describing->id);
+    CIB_TRY(cib_q_project(db, about->build->project_id, &about->project, pool));
+    CIB_TRY(cib_q_build_spec(db, describing->id, &describing->spec, pool));
+    if (!about->project || !describing->spec)
+        return cib_no_record(pool, "build", describing->id);
+    about->runner = NULL;
+    if (about->build->runner_id)
+        CIB_TRY(cib_q_runner(db, about->build->runner_id, &about->runner, pool));
+    CIB_TRY(cib_variables_open(db, describing->ctx->storage, describing->id, &describing->variables,
+                               pool));
+    CIB_TRY(archive_of(db, describing->id, describing->now, &about->archive, pool));
+    return dependencies(db, describing, pool);
+}
+
+/* The public ones first, then the secret ones: of two with one key the runner takes the later. */
+static apr_array_header_t *in_order(const apr_array_header_t *variables, apr_pool_t *pool)
+{
+    apr_array_header_t *ordered =
+        apr_array_make(pool, variables->nelts + 1, sizeof(cib_variable_t *));
+
+    for (int is_public = 1; is_public >= 0; is_public--) {
+        for (int i = 0; i < variables->nelts; i++) {
+            cib_variable_t *variable = &APR_ARRAY_IDX(variables, i, cib_variable_t);
+
+            if (!variable->is_public == !is_public)
+                APR_ARRAY_PUSH(ordered, cib_variable_t *) = variable;
+        }
+    }
+    return ordered;
+}
+
+cib_error_t *cib_describe(const cib_ctx_t *ctx, apr_int64_t build_id,
+                          cib_description_t **description)
+{
+    describing_t describing = {.ctx = ctx, .id = build_id, .now = apr_time_now()};
+    cib_description_t *about = apr_pcalloc(ctx->pool, sizeof(*about));
+    cib_error_t *err;
+
+    *description = NULL;
+    describing.about = about;
+    CIB_TRY(cib_read(ctx, collect, &describing));
+    about->token = cib_token_build(ctx->storage, build_id, about->build->claim, ctx->pool);
+    if (!about->token)
+        return cib_error(ctx->pool, CIB_REASON_INTERNAL, APR_EGENERAL, NULL);
+    about->repo_url = repo_url(about->project, about->token, ctx->pool);
+    about->commands = describing.spec->commands;
+    about->variables = in_order(describing.variables, ctx->pool);
+    err = cib_options_parse(describing.spec->options, &about->options, ctx->pool);
+    if (err)
+        return cib_error_detail(ctx->pool,
+                                cib_error(ctx->pool, CIB_REASON_INTERNAL, APR_SUCCESS, NULL),
+                                "build %" APR_INT64_T_FMT ": %s", build_id, err->message);
+    *description = about;
+    return CIB_OK;
+}
