@@ -46,7 +46,7 @@ static char *clean_filename(const char *filename, apr_pool_t *pool)
     char *clean, *at;
 
     for (; *filename; filename++)
-        if (*filename == '/' || *filename == '\\')
+        if (*filename == '/')
             start = filename + 1;
     clean = apr_pstrdup(pool, start);
     for (at = clean; *at; at++)
@@ -67,7 +67,7 @@ static const char *quote(const char *text, apr_pool_t *pool)
 
         if ((c & 0xc0) == 0x80)
             continue; /* one replacement a character, not a byte */
-        if (c == '"')
+        if (c == '"' || c == '\\')
             *to++ = '\\';
         *to++ = c >= 0x80 ? '_' : (char)c;
     }

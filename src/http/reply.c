@@ -216,5 +216,7 @@ int cib_reply_parse_error(request_rec *r, const cib_error_t *err)
 int cib_reply_wrong_method(request_rec *r, const char *allow)
 {
     apr_table_set(r->headers_out, "Allow", allow);
-    return cib_reply_error(r, cib_error(r->pool, CIB_REASON_NOT_ALLOWED, APR_SUCCESS, NULL));
+    return cib_reply_error(
+        r, cib_error_detail(r->pool, cib_error(r->pool, CIB_REASON_NOT_ALLOWED, APR_SUCCESS, NULL),
+                            "the path serves %s", allow));
 }

@@ -15,6 +15,7 @@
 /* and so much, for so long, after an answer that closes it. */
 #define DRAIN_BYTES (8 * 1024 * 1024)
 #define DRAIN_TIME apr_time_from_sec(2)
+#define POLL_TIME apr_time_from_msec(20)
 
 /* ---- bodies that were not read ---- */
 
@@ -27,15 +28,14 @@ static int rest_is_small(request_rec *r)
 }
 
 /* Decide before the headers are made whether the connection ends with this answer; returns whether
- * to drain the body after it. A stream of HTTP/2 is reset by mod_http2, its connection is not ours.
- */
+ * to drain the body after it. */
 static int close_unread(request_rec *r)
 {
     cib_exchange_t *exchange = cib_exchange(r);
     conn_rec *c = r->connection;
 
-    if (c->master)
-        return 0;
+    if (c->master) /* HTTP/2: mod_http2 resets the stream, the connection is not ours */
+        return cib_exchange_unread(r);
     if (exchange->read == CIB_READ_BROKEN) {
         c->keepalive = AP_CONN_CLOSE;
         return 0;
@@ -52,36 +52,50 @@ static int close_unread(request_rec *r)
     return 1;
 }
 
+/* Read what is there of the body, waiting for it no longer than `patience`. A stream of HTTP/2 has
+ * no socket whose timeout could be set: ask it now and then. */
+static apr_status_t read_some(request_rec *r, apr_bucket_brigade *bb, apr_interval_time_t patience)
+{
+    apr_socket_t *socket = ap_get_conn_socket(r->connection);
+    apr_interval_time_t timeout = 0;
+    apr_status_t rv;
+
+    if (r->connection->master) {
+        rv = ap_get_brigade(r->input_filters, bb, AP_MODE_READBYTES, APR_NONBLOCK_READ,
+                            KEEP_ALIVE_REST);
+        if (!APR_STATUS_IS_EAGAIN(rv) && (rv || !APR_BRIGADE_EMPTY(bb)))
+            return rv;
+        apr_sleep(patience < POLL_TIME ? patience : POLL_TIME);
+        return APR_SUCCESS;
+    }
+    apr_socket_timeout_get(socket, &timeout);
+    apr_socket_timeout_set(socket, patience);
+    rv = ap_get_brigade(r->input_filters, bb, AP_MODE_READBYTES, APR_BLOCK_READ, KEEP_ALIVE_REST);
+    apr_socket_timeout_set(socket, timeout);
+    return rv;
+}
+
 /* Read and drop what the client still sends, for a while: one that only looks for an answer when it
  * has sent all would otherwise see a reset instead. httpd's lingering close does the rest. */
 static void drain(request_rec *r)
 {
-    conn_rec *c = r->connection;
-    apr_socket_t *socket = ap_get_conn_socket(c);
-    apr_bucket_brigade *bb = apr_brigade_create(r->pool, c->bucket_alloc);
+    apr_bucket_brigade *bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
     apr_time_t end = apr_time_now() + DRAIN_TIME;
-    apr_interval_time_t timeout = 0;
     apr_off_t drained = 0;
+    int ended = 0;
 
-    apr_socket_timeout_get(socket, &timeout);
-    while (cib_exchange(r)->read != CIB_READ_ALL && drained < DRAIN_BYTES) {
+    while (!ended && drained < DRAIN_BYTES) {
         apr_interval_time_t left = end - apr_time_now();
         apr_off_t len = 0;
 
-        if (left <= 0)
-            break;
-        apr_socket_timeout_set(socket, left);
-        if (ap_get_brigade(r->input_filters, bb, AP_MODE_READBYTES, APR_BLOCK_READ,
-                           KEEP_ALIVE_REST))
+        if (left <= 0 || read_some(r, bb, left))
             break;
         apr_brigade_length(bb, 1, &len);
         drained += len;
-        if (!APR_BRIGADE_EMPTY(bb) && APR_BUCKET_IS_EOS(APR_BRIGADE_LAST(bb)))
-            cib_exchange(r)->read = CIB_READ_ALL;
+        ended = !APR_BRIGADE_EMPTY(bb) && APR_BUCKET_IS_EOS(APR_BRIGADE_LAST(bb));
         apr_brigade_cleanup(bb);
     }
     apr_brigade_destroy(bb);
-    apr_socket_timeout_set(socket, timeout);
     ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r,
                   "CIB0120: dropped %" APR_OFF_T_FMT " bytes of a body that is not wanted",
                   drained);
