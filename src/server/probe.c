@@ -79,6 +79,11 @@ static cib_verdict_t look_at_storage(const cib_probe_t *probe, cib_storage_t **s
 
     if (rv == APR_SUCCESS && access(probe->dir, R_OK | W_OK | X_OK) != 0)
         rv = errno;
+    if (APR_STATUS_IS_EINVAL(rv))
+        return stop(apr_psprintf(pool,
+                                 "CIB0209: the file config in the storage directory %s cannot be "
+                                 "understood: restore it from a backup",
+                                 probe->dir));
     if (rv != APR_SUCCESS)
         return stop(apr_psprintf(pool,
                                  "CIB0210: %s cannot use the storage directory %s: %s: see to it "
@@ -99,12 +104,15 @@ static cib_verdict_t look_at_storage(const cib_probe_t *probe, cib_storage_t **s
 static cib_verdict_t look_at_file(const cib_probe_t *probe, const cib_storage_t *storage,
                                   apr_pool_t *pool)
 {
+    apr_status_t rv;
+
     if (strcmp(probe->driver, "sqlite3") || access(probe->params, R_OK | W_OK) == 0)
         return good();
+    rv = errno;
     return stop(apr_psprintf(pool,
                              "CIB0212: %s cannot use the database %s: %s: let DBDParams name %s, "
                              "or make that %s's",
-                             me(pool), probe->params, text_of(errno, pool), storage->params,
+                             me(pool), probe->params, text_of(rv, pool), storage->params,
                              me(pool)));
 }
 
