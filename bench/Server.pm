@@ -1,0 +1,104 @@
+package Server;
+
+# An httpd of the benchmark's own, on one database, with a project and a runner.
+
+use strict;
+use warnings;
+
+use File::Copy ();
+use File::Path ();
+use IO::Socket::INET ();
+use JSON::PP ();
+
+use CIB::Place qw(am_root give_to httpd_program httpd_user modules_dir run);
+
+my @MODULES = qw(mpm_event authz_core mime alias dir dbd dav dav_fs);
+
+# new(root => DIR, build => DIR, top => DIR, driver => 'sqlite3'|'pgsql', postgres => undef or a CIB::Postgres)
+sub start {
+    my ($class, %self) = @_;
+    my $self = bless \%self, $class;
+    $self->{dir} = "$self->{root}/$self->{driver}";
+    $self->{storage} = "$self->{dir}/storage";
+    File::Path::make_path("$self->{dir}/htdocs", "$self->{dir}/dav/files");
+    give_to(httpd_user(), "$self->{dir}/dav", "$self->{dir}/dav/files");
+    $self->_init;
+    $self->_configure;
+    run(httpd_program(), '-f', "$self->{dir}/httpd.conf", '-k', 'start');
+    $self->{running} = 1;
+    return $self;
+}
+
+sub stop {
+    my ($self) = @_;
+    return unless delete $self->{running};
+    open my $in, '<', "$self->{dir}/httpd.pid" or return;
+    chomp(my $pid = <$in>);
+    kill TERM => $pid;
+    select undef, undef, undef, 0.05 while kill 0 => $pid;
+    return;
+}
+
+sub url { return "http://127.0.0.1:$_[0]{port}$_[1]" }
+
+# Run ci-builds on the server's storage; its JSON.
+sub ci_builds {
+    my ($self, @args) = @_;
+    my $out = run("$self->{build}/ci-builds", '-s', $self->{storage}, '--json', @args);
+    my ($line) = split /\n/, $out;
+    return JSON::PP::decode_json($line // 'null');
+}
+
+sub add_builds {
+    my ($self, $count) = @_;
+    return $self->ci_builds(qw(build add --project), $self->{project}, '--sha', 'a' x 40, '--count', $count);
+}
+
+# The pids of httpd's children.
+sub children {
+    my ($self) = @_;
+    open my $in, '<', "$self->{dir}/httpd.pid" or die "no httpd\n";
+    chomp(my $pid = <$in>);
+    return split ' ', qx(pgrep -P $pid);
+}
+
+sub _init {
+    my ($self) = @_;
+    my @params = $self->{postgres} ? ('--params', $self->{postgres}->database('bench')) : ();
+    my $snippet = run("$self->{build}/ci-builds", '-s', $self->{storage}, 'init', '--driver', $self->{driver},
+        @params, am_root() ? ('--user', httpd_user()) : ());
+    ($self->{params}) = $snippet =~ /^\s*DBDParams\s+"?(.*?)"?\s*$/m or die "no DBDParams in:\n$snippet";
+    my $project = $self->ci_builds(qw(project add bench --repo-url http://127.0.0.1/bench.git));
+    $self->{project} = $project->{id};
+    my $runner = $self->ci_builds(qw(runner add --project), $project->{id});
+    ($self->{runner}, $self->{token}) = @$runner{qw(id token)};
+    return;
+}
+
+sub _configure {
+    my ($self) = @_;
+    File::Copy::copy("$self->{build}/mod_ci_builds.so", "$self->{dir}/mod_ci_builds.so") or die $!;
+    chmod 0755, "$self->{dir}/mod_ci_builds.so";
+    my $modules = modules_dir();
+    my $load = join '', map { "LoadModule ${_}_module $modules/mod_$_.so\n" } @MODULES;
+    $self->{port} = _free_port();
+    my %fill = (
+        %$self,
+        loadmodules => "${load}LoadModule ci_builds_module $self->{dir}/mod_ci_builds.so",
+        user        => am_root() ? 'User www-data' . "\nGroup www-data" : '',
+    );
+    open my $in, '<', "$self->{top}/bench/httpd.conf.in" or die $!;
+    my $text = do { local $/ = undef; <$in> };
+    $text =~ s/\@(\w+)\@/$fill{$1} \/\/ die "no $1"/ge;
+    open my $out, '>', "$self->{dir}/httpd.conf" or die $!;
+    print {$out} $text;
+    close $out or die $!;
+    return;
+}
+
+sub _free_port {
+    my $socket = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1) or die "no port: $!\n";
+    return $socket->sockport;
+}
+
+1;

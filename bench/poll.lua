@@ -1,0 +1,11 @@
+-- wrk: a runner that has nothing to do asks again, as runners since 1.9 do.
+wrk.method = "POST"
+wrk.path = "/ci/api/v1/builds/register"
+wrk.headers["Content-Type"] = "application/json"
+wrk.headers["User-Agent"] = "gitlab-ci-multi-runner 1.11.5 (bench; go1.7.4; linux/amd64)"
+wrk.body = '{"token":"' .. os.getenv("RUNNER_TOKEN") .. '","last_update":"' .. os.getenv("LAST_UPDATE") .. '"}'
+
+function done(summary, latency, requests)
+    local bad = summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout
+    print(string.format("RESULT %.3f %d %d", summary.requests / (summary.duration / 1e6), summary.requests, bad))
+end
