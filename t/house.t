@@ -16,7 +16,7 @@ sub slurp {
 my %source;
 for my $file ('mod_ci_builds.c', glob 'src/server/*.c') {
     my $text = slurp($file);
-    $source{$1} = $file while $text =~ /AP_INIT_\w+\(\s*"(CIBuilds\w*)"/g;
+    $source{$1} = $file while $text =~ /\b[A-Z][A-Z0-9_]*\(\s*"(CIBuilds\w*)"/g;
 }
 my @directives = sort keys %source;
 cmp_ok scalar @directives, '>', 0, 'the source has a directive table';

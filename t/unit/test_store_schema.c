@@ -39,9 +39,13 @@ static void test_refusals(fixture_t *fx)
 
 static int upgrade_in_child(fixture_t *fx, int number)
 {
+    cib_error_t *err;
     int from;
 
-    return upgrade(fx, fx->storage->id, &from) != CIB_OK;
+    err = upgrade(fx, fx->storage->id, &from);
+    if (err)
+        diag("upgrade %d: %s", number, cib_error_text(err, fx->pool));
+    return err != CIB_OK;
 }
 
 /* Several at once on an empty database: one makes it, all are content. */
