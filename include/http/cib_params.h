@@ -13,7 +13,7 @@
 
 /* How deep JSON may nest, and how large everything but a streamed field may be. */
 #define CIB_JSON_DEPTH 32
-#define CIB_PARAMS_LIMIT (64 * 1024)
+#define CIB_PARAMS_LIMIT 65536
 
 typedef struct cib_params_t cib_params_t;
 

@@ -11,7 +11,7 @@
 #include "http/cib_body.h"
 
 /* What one turn asks of the input filters: the more, the fewer and larger the writes below. */
-#define READ_SIZE (1024 * 1024)
+#define READ_SIZE 1048576
 
 /* ---- reading ---- */
 

@@ -24,7 +24,7 @@ static void grow(cib_buffer_t *buffer, apr_size_t needed)
     if (room > buffer->limit)
         room = buffer->limit;
     data = apr_palloc(buffer->pool, room + 1);
-    if (buffer->len)
+    if (buffer->data)
         memcpy(data, buffer->data, buffer->len);
     buffer->data = data;
     buffer->room = room;

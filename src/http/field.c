@@ -4,9 +4,9 @@
 #include "field.h"
 
 /* Escapes chop a value into pieces of a few bytes; a sink gets them in larger ones. */
-#define GATHER_SIZE (16 * 1024)
+#define GATHER_SIZE 16384
 /* A piece of that size is not worth copying. */
-#define DIRECT_SIZE (4 * 1024)
+#define DIRECT_SIZE 4096
 
 void cib_field_init(cib_field_t *field, cib_params_t *params, const cib_body_plan_t *plan,
                     apr_pool_t *pool)

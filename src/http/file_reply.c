@@ -17,7 +17,7 @@
 #include "util/cib_text.h"
 
 /* Below it a plain read is quicker than setting up sendfile. */
-#define SENDFILE_SIZE (256 * 1024)
+#define SENDFILE_SIZE 262144
 
 /* ---- headers ---- */
 
@@ -117,7 +117,7 @@ static const char *digest_field(const char *hex, apr_pool_t *pool)
 {
     char bytes[CIB_SHA256_LEN];
     char encoded[CIB_SHA256_LEN * 2];
-    int i;
+    apr_size_t i;
 
     if (!hex || strlen(hex) != CIB_SHA256_HEX || !cib_is_hex(hex, CIB_SHA256_HEX))
         return NULL;

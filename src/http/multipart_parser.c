@@ -13,7 +13,7 @@
 #include "header_value.h"
 #include "util/cib_text.h"
 
-#define HEADERS_LIMIT (8 * 1024)
+#define HEADERS_LIMIT 8192
 #define PARTS_LIMIT 64
 #define BOUNDARY_LIMIT 70
 /* Blanks behind a delimiter: legal, and nobody sends them. */
@@ -130,7 +130,7 @@ static cib_error_t *read_disposition(multipart_parser_t *multipart, const char *
         return malformed(multipart, "a part has two dispositions");
     CIB_TRY(cib_header_value_parse(&value, text, multipart->field.pool));
     part->name = apr_table_get(value.params, "name");
-    if (strcmp(value.type, "form-data") || !part->name || !*part->name)
+    if (strcmp(value.type, "form-data") != 0 || !part->name || !*part->name)
         return malformed(multipart, "a part is not form-data with a name");
     return read_filename(multipart, &value, &part->filename);
 }
@@ -185,14 +185,14 @@ static char *cut_line(char *text, char **next)
 static cib_error_t *begin_part(multipart_parser_t *multipart)
 {
     disposition_t part = {NULL, NULL};
-    char *line;
     /* the names found are made of this copy, which must outlive the buffer's next use */
     char *text = apr_pstrdup(multipart->field.pool, cib_buffer_text(&multipart->headers));
 
     if (strlen(text) != multipart->headers.len)
         return malformed(multipart, "NUL in a header");
-    while (*text && strcmp(text, "\r\n")) {
-        line = cut_line(text, &text);
+    while (*text && strcmp(text, "\r\n") != 0) {
+        char *line = cut_line(text, &text);
+
         if (!line)
             return malformed(multipart, "a control character in a header");
         CIB_TRY(read_header(multipart, line, &part));

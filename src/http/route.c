@@ -51,7 +51,7 @@ static int matches(const char *pattern, const char *path, apr_size_t len, cib_ro
                 return 0;
             match->id_text = apr_pstrmemdup(pool, path, have);
             match->id_is_number = parse_id(match->id_text, &match->id);
-        } else if (want != have || memcmp(pattern, path, want)) {
+        } else if (want != have || memcmp(pattern, path, want) != 0) {
             return 0;
         }
         if (!pattern[want] || !slash)

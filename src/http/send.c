@@ -11,9 +11,9 @@
 #include "send.h"
 
 /* What may still come of a body that nobody wants: so much is read to keep the connection, */
-#define KEEP_ALIVE_REST (64 * 1024)
+#define KEEP_ALIVE_REST 65536
 /* and so much, for so long, after an answer that closes it. */
-#define DRAIN_BYTES (8 * 1024 * 1024)
+#define DRAIN_BYTES 8388608
 #define DRAIN_TIME apr_time_from_sec(2)
 #define POLL_TIME apr_time_from_msec(20)
 
