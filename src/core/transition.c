@@ -146,10 +146,15 @@ cib_error_t *cib_transition_lock(cib_db_t *db, apr_int64_t id, cib_build_t **bui
     return cib_q_build(db, id, build, pool);
 }
 
+int cib_transition_again(const cib_build_t *build)
+{
+    return build->requeues < REQUEUES;
+}
+
 cib_error_t *cib_transition_requeue(cib_db_t *db, const cib_build_t *build, apr_time_t now,
                                     cib_status_e *to, int *moved, apr_pool_t *pool)
 {
-    int again = build->requeues < REQUEUES;
+    int again = cib_transition_again(build);
     cib_move_t move = {.from = CIB_RUNNING,
                        .to = again ? CIB_PENDING : CIB_FAILED,
                        .claim = build->claim,

@@ -17,6 +17,9 @@ cib_error_t *cib_transition(cib_db_t *db, apr_int64_t id, const cib_move_t *move
 cib_error_t *cib_transition_lock(cib_db_t *db, apr_int64_t id, cib_build_t **build,
                                  apr_pool_t *pool);
 
+/* May its claim come to nothing once more? */
+int cib_transition_again(const cib_build_t *build);
+
 /* The claim of a locked running build came to nothing: pending again, or failed after the third
  * time. `*to`: which. */
 cib_error_t *cib_transition_requeue(cib_db_t *db, const cib_build_t *build, apr_time_t now,
