@@ -16,7 +16,7 @@
 #include "util/cib_crypto.h"
 #include "util/cib_text.h"
 
-#define BUFFER_SIZE (64 * 1024)
+#define BUFFER_SIZE 65536
 #define FOLLOW_EVERY_MS 250
 
 /* --- trace ------------------------------------------------------------------------------------ */
@@ -203,28 +203,34 @@ static cib_error_t *fetch(const cli_t *cli, const target_t *target, cib_artifact
     return CIB_OK;
 }
 
+static cib_error_t *fetch_and_tell(const cli_t *cli, const target_t *target)
+{
+    cib_artifact_t *artifact = NULL;
+    cib_build_t *build;
+    json_object *object;
+
+    CIB_TRY(cib_build_get(&cli->ctx, cli->id, &build));
+    CIB_TRY(fetch(cli, target, &artifact));
+    if (!target->path || !artifact)
+        return CIB_OK;
+    object = json_object_new_object();
+    cli_set_id(object, "id", cli->id);
+    cli_set_text(object, "filename", artifact->filename);
+    cli_set_int(object, "size", artifact->size);
+    cli_set_text(object, "sha256", artifact->sha256);
+    cli_print_json(cli, object);
+    return CIB_OK;
+}
+
 cib_error_t *cli_build_artifacts(cli_t *cli)
 {
     const target_t *target = cli->prepared;
-    cib_artifact_t *artifact;
-    cib_build_t *build;
-    cib_error_t *err = cib_build_get(&cli->ctx, cli->id, &build);
+    cib_error_t *err = fetch_and_tell(cli, target);
 
-    if (!err)
-        err = fetch(cli, target, &artifact);
-    if (err && err->reason == CIB_REASON_NOTHING)
-        err = cib_error(cli->pool, CIB_REASON_NOTHING, APR_SUCCESS,
-                        "build %" APR_INT64_T_FMT " has no artifacts", cli->id);
     if (err && target->made)
         unlink(target->path);
-    if (!err && target->path) {
-        json_object *object = json_object_new_object();
-
-        cli_set_id(object, "id", cli->id);
-        cli_set_text(object, "filename", artifact->filename);
-        cli_set_int(object, "size", artifact->size);
-        cli_set_text(object, "sha256", artifact->sha256);
-        cli_print_json(cli, object);
-    }
+    if (err && err->reason == CIB_REASON_NOTHING)
+        return cib_error(cli->pool, CIB_REASON_NOTHING, APR_SUCCESS,
+                         "build %" APR_INT64_T_FMT " has no artifacts", cli->id);
     return err;
 }

@@ -1,8 +1,6 @@
 /* ci-builds init: make the storage directory and the schema, and say what httpd is to be told. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -10,6 +8,7 @@
 #include <apr_file_io.h>
 #include <apr_file_info.h>
 #include <apr_strings.h>
+#include <apr_user.h>
 #include "output.h"
 #include "session.h"
 #include "store/cib_schema.h"
@@ -28,7 +27,9 @@ typedef struct wish_t {
     const char *driver; /* NULL: not said */
     const char *params; /* NULL: not said */
     const char *path;   /* the same as a file's full name */
-    const struct passwd *user;
+    const char *user;
+    apr_uid_t uid;
+    apr_gid_t gid;
     int user_said;
 } wish_t;
 
@@ -40,15 +41,20 @@ static cib_error_t *refuse(const cli_t *cli, cib_reason_e reason, const char *te
 static cib_error_t *read_user(const cli_t *cli, wish_t *wish)
 {
     const char *name = cli_text(cli, "user");
+    apr_status_t rv;
 
     wish->user_said = name != NULL;
     if (!name && geteuid() == 0)
         name = DEFAULT_USER;
-    wish->user = name ? getpwnam(name) : getpwuid(geteuid());
-    if (name && !wish->user)
+    wish->user = name ? name : "the caller";
+    if (name)
+        rv = apr_uid_get(&wish->uid, &wish->gid, name, cli->pool);
+    else
+        rv = apr_uid_current(&wish->uid, &wish->gid, cli->pool);
+    if (rv)
         return cib_error(cli->pool, CIB_REASON_NO_RECORD, APR_SUCCESS, "there is no user '%s'",
-                         name);
-    if (name && geteuid() != 0 && wish->user->pw_uid != geteuid())
+                         wish->user);
+    if (geteuid() != 0 && wish->uid != geteuid())
         return refuse(cli, CIB_REASON_FORBIDDEN, "only root can give it to another user");
     return CIB_OK;
 }
@@ -76,21 +82,17 @@ static const char *params_for(const wish_t *wish, const char *driver)
     return !strcmp(driver, "sqlite3") ? wish->path : wish->params;
 }
 
-static int is_empty(int fd)
+static int is_empty(const char *path, apr_pool_t *pool)
 {
-    int again = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = again < 0 ? NULL : fdopendir(again);
-    const struct dirent *entry;
+    apr_dir_t *dir;
+    apr_finfo_t entry;
     int entries = 0;
 
-    if (!dir) {
-        if (again >= 0)
-            close(again);
+    if (apr_dir_open(&dir, path, pool))
         return 0;
-    }
-    while ((entry = readdir(dir)))
-        entries += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
-    closedir(dir);
+    while (apr_dir_read(&entry, APR_FINFO_NAME, dir) == APR_SUCCESS)
+        entries += strcmp(entry.name, ".") != 0 && strcmp(entry.name, "..") != 0;
+    apr_dir_close(dir);
     return entries == 0;
 }
 
@@ -103,13 +105,12 @@ static cib_error_t *give(const cli_t *cli, const wish_t *wish)
 
     if (fd < 0 || fstat(fd, &is))
         err = cib_error_system(cli->pool, APR_FROM_OS_ERROR(errno), "open %s", cli->dir);
-    else if (is.st_uid != wish->user->pw_uid && !is_empty(fd))
+    else if (is.st_uid != wish->uid && !is_empty(cli->dir, cli->pool))
         err = cib_error(cli->pool, CIB_REASON_CONFLICT, APR_SUCCESS,
-                        "%s is not empty and does not belong to %s", cli->dir, wish->user->pw_name);
-    else if (is.st_uid != wish->user->pw_uid &&
-             (fchmod(fd, 0750) || fchown(fd, wish->user->pw_uid, wish->user->pw_gid)))
+                        "%s is not empty and does not belong to %s", cli->dir, wish->user);
+    else if (is.st_uid != wish->uid && (fchmod(fd, 0750) || fchown(fd, wish->uid, wish->gid)))
         err = cib_error_system(cli->pool, APR_FROM_OS_ERROR(errno), "give %s to %s", cli->dir,
-                               wish->user->pw_name);
+                               wish->user);
     if (fd >= 0)
         close(fd);
     return err;
@@ -149,10 +150,10 @@ static cib_error_t *agree(const cli_t *cli, const wish_t *wish, const cib_storag
     if (params && strcmp(params, storage->params) != 0)
         return cib_error(cli->pool, CIB_REASON_CONFLICT, APR_SUCCESS,
                          "%s has other parameters, and init does not change them", cli->dir);
-    if (wish->user_said && stat(cli->dir, &is) == 0 && is.st_uid != wish->user->pw_uid)
+    if (wish->user_said && stat(cli->dir, &is) == 0 && is.st_uid != wish->uid)
         return cib_error(cli->pool, CIB_REASON_CONFLICT, APR_SUCCESS,
                          "%s does not belong to %s, and init does not change that", cli->dir,
-                         wish->user->pw_name);
+                         wish->user);
     return CIB_OK;
 }
 
@@ -173,9 +174,11 @@ static cib_error_t *make_storage(cli_t *cli, const wish_t *wish)
 
 static const char *user_name(const cli_t *cli)
 {
-    const struct passwd *user = getpwuid(geteuid());
+    char *user;
 
-    return user ? user->pw_name : apr_psprintf(cli->pool, "user %ld", (long)geteuid());
+    if (apr_uid_name_get(&user, geteuid(), cli->pool))
+        return apr_psprintf(cli->pool, "user %ld", (long)geteuid());
+    return user;
 }
 
 /* Can the database be reached at all? `*reached` stays 0 where not. */

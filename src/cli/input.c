@@ -4,7 +4,7 @@
 #include <apr_strings.h>
 #include "input.h"
 
-#define LARGEST_FILE (16 * 1024 * 1024)
+#define LARGEST_FILE 16777216
 
 static apr_status_t open_file(apr_file_t **file, const char *path, apr_pool_t *pool)
 {
@@ -16,7 +16,7 @@ static apr_status_t open_file(apr_file_t **file, const char *path, apr_pool_t *p
 /* All there is, into a buffer that doubles; `*len` over LARGEST_FILE: not all was read. */
 static apr_status_t read_all(apr_file_t *file, char **bytes, apr_size_t *len, apr_pool_t *pool)
 {
-    apr_size_t room = 64 * 1024;
+    apr_size_t room = 65536;
     char *buffer = apr_palloc(pool, room + 1);
     apr_status_t rv;
 

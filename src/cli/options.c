@@ -43,7 +43,7 @@ static const cli_option_t *found(const reader_t *reader, int optch)
         if (reader->known[i].optch == optch)
             return reader->option[i];
     }
-    return NULL;
+    abort(); /* apr_getopt_long knows no other */
 }
 
 static int is_number(cli_kind_e kind, const char *value)
@@ -147,10 +147,11 @@ static cib_error_t *take_operand(cli_t *cli, const apr_getopt_t *os)
 {
     int count = os->argc - os->ind;
     const char *wanted = cli->command->operand;
+    int most = wanted ? 1 : 0;
 
-    if (count > (wanted != NULL))
+    if (count > most)
         return cib_error(cli->pool, CIB_REASON_INVALID, APR_SUCCESS, "'%s' is one word too many",
-                         os->argv[os->ind + (wanted != NULL)]);
+                         os->argv[os->ind + most]);
     if (!wanted)
         return CIB_OK;
     if (!count)

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <apr_strings.h>
+#include <json-c/json_object_iterator.h>
 #include "output.h"
 #include "util/cib_text.h"
 
@@ -71,45 +72,77 @@ static const char *tame(const char *text, apr_pool_t *pool)
     return (const char *)copy;
 }
 
-/* A value for a person: lists by commas, nothing as a dash. */
-static const char *for_person(json_object *value, apr_pool_t *pool)
+static const char *for_person(json_object *value, apr_pool_t *pool);
+
+static const char *joined(const char *text, const char *more, apr_pool_t *pool)
+{
+    return *text ? apr_pstrcat(pool, text, ", ", more, NULL) : more;
+}
+
+static const char *array_for_person(json_object *array, apr_pool_t *pool)
 {
     const char *text = "";
 
+    for (size_t i = 0; i < json_object_array_length(array); i++)
+        text = joined(text, for_person(json_object_array_get_idx(array, i), pool), pool);
+    return *text ? text : "-";
+}
+
+static const char *object_for_person(json_object *object, apr_pool_t *pool)
+{
+    struct json_object_iterator at = json_object_iter_begin(object);
+    struct json_object_iterator end = json_object_iter_end(object);
+    const char *text = "";
+
+    for (; !json_object_iter_equal(&at, &end); json_object_iter_next(&at)) {
+        const char *value = for_person(json_object_iter_peek_value(&at), pool);
+
+        text = joined(text, apr_pstrcat(pool, json_object_iter_peek_name(&at), " ", value, NULL),
+                      pool);
+    }
+    return text;
+}
+
+/* A value for a person: lists by commas, nothing as a dash. */
+static const char *for_person(json_object *value, apr_pool_t *pool)
+{
     switch (json_object_get_type(value)) {
     case json_type_null:
         return "-";
     case json_type_boolean:
         return json_object_get_boolean(value) ? "yes" : "no";
     case json_type_array:
-        for (size_t i = 0; i < json_object_array_length(value); i++)
-            text = apr_pstrcat(pool, text, i ? ", " : "",
-                               for_person(json_object_array_get_idx(value, i), pool), NULL);
-        return *text ? text : "-";
-    case json_type_object: {
-        json_object_object_foreach(value, key, member) text =
-            apr_pstrcat(pool, text, *text ? ", " : "", key, " ", for_person(member, pool), NULL);
-        return text;
-    }
+        return array_for_person(value, pool);
+    case json_type_object:
+        return object_for_person(value, pool);
     default:
         return tame(json_object_get_string(value), pool);
     }
 }
 
-static void print_for_person(json_object *object, apr_pool_t *pool)
+static int widest_name(json_object *object)
 {
+    struct json_object_iterator at = json_object_iter_begin(object);
+    struct json_object_iterator end = json_object_iter_end(object);
     int width = 0;
 
-    {
-        json_object_object_foreach(object, key, value)
-        {
-            (void)value;
-            if ((int)strlen(key) > width)
-                width = (int)strlen(key);
-        }
+    for (; !json_object_iter_equal(&at, &end); json_object_iter_next(&at)) {
+        int len = (int)strlen(json_object_iter_peek_name(&at));
+
+        width = len > width ? len : width;
     }
-    json_object_object_foreach(object, key, value)
-        printf("%-*s  %s\n", width, key, for_person(value, pool));
+    return width;
+}
+
+static void print_for_person(json_object *object, apr_pool_t *pool)
+{
+    struct json_object_iterator at = json_object_iter_begin(object);
+    struct json_object_iterator end = json_object_iter_end(object);
+    int width = widest_name(object);
+
+    for (; !json_object_iter_equal(&at, &end); json_object_iter_next(&at))
+        printf("%-*s  %s\n", width, json_object_iter_peek_name(&at),
+               for_person(json_object_iter_peek_value(&at), pool));
 }
 
 void cli_print_json(const cli_t *cli, json_object *object)

@@ -1,13 +1,13 @@
 /* Becoming the owner of the storage directory, and opening what it describes. */
 #include <errno.h>
 #include <grp.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <apr_strings.h>
+#include <apr_user.h>
 #include "output.h"
 #include "session.h"
 #include "store/cib_source.h"
@@ -18,22 +18,28 @@ static cib_error_t *system_error(cli_t *cli, const char *what)
 }
 
 /* libpq looks for passwords and certificates below HOME. */
-static void settle_environment(const struct passwd *user)
+static void settle_environment(const char *user, apr_pool_t *pool)
 {
-    setenv("HOME", user ? user->pw_dir : "/", 1);
+    char *home;
+
+    if (!user || apr_uid_homepath_get(&home, user, pool))
+        home = apr_pstrdup(pool, "/");
+    setenv("HOME", home, 1);
     if (user) {
-        setenv("USER", user->pw_name, 1);
-        setenv("LOGNAME", user->pw_name, 1);
+        setenv("USER", user, 1);
+        setenv("LOGNAME", user, 1);
     }
 }
 
 static cib_error_t *drop_to(cli_t *cli, uid_t uid, gid_t gid)
 {
-    const struct passwd *user = getpwuid(uid);
+    char *user = NULL;
 
-    if (setgid(gid) || (user ? initgroups(user->pw_name, gid) : setgroups(0, NULL)) || setuid(uid))
+    if (apr_uid_name_get(&user, uid, cli->pool))
+        user = NULL; /* a number nobody has a name for will do */
+    if (setgid(gid) || (user ? initgroups(user, gid) : setgroups(0, NULL)) || setuid(uid))
         return system_error(cli, apr_psprintf(cli->pool, "become the owner of %s", cli->dir));
-    settle_environment(user);
+    settle_environment(user, cli->pool);
     /* root's working directory may be closed to the owner */
     if (chdir("/"))
         return system_error(cli, "enter /");
@@ -57,9 +63,11 @@ cib_error_t *cli_session_become(cli_t *cli)
 static const char *owner_of(cli_t *cli)
 {
     struct stat dir;
-    const struct passwd *user = stat(cli->dir, &dir) ? NULL : getpwuid(dir.st_uid);
+    char *user;
 
-    return user ? user->pw_name : "its owner";
+    if (stat(cli->dir, &dir) || apr_uid_name_get(&user, dir.st_uid, cli->pool))
+        return "its owner";
+    return user;
 }
 
 cib_error_t *cli_session_storage(cli_t *cli, const cib_storage_t **storage)
