@@ -1,9 +1,10 @@
 /* Connections made ready, statements prepared once per connection, rows copied.
  *
  * apr_dbd's SQLite driver prepares with the oldest interface: when any other connection changes the
- * schema (ALTER, ANALYZE, VACUUM), every statement prepared before fails from then on. So the cache
- * is ours and is thrown away when a statement fails that had been prepared earlier; outside of a
- * transaction the statement is tried once more at once, inside one the section is run again.
+ * schema (ALTER, ANALYZE, VACUUM), every statement prepared before fails from then on, and so does
+ * the first one prepared after, by the schema the connection remembers. So the cache is ours and is
+ * thrown away when a statement fails; outside of a transaction the statement is tried once more at
+ * once, inside one the section is run again.
  *
  * On PostgreSQL statements are not named (label NULL): they go as PQexecParams, which outlives a
  * reset of the connection, suits a pooler, and is planned for its arguments each time.
@@ -25,6 +26,12 @@
  * moments in which somebody else opens or closes the file. For longer waits the driver polls, 16
  * times in 1.6 s, and lets go of the mutex in between. */
 #define BUSY_TIMEOUT "PRAGMA busy_timeout=10"
+
+/* The driver waits when a statement runs, but not when preparing it is what finds the file locked:
+ * for the moment in which another process opens it first, or closes it last. */
+#define SQLITE_IS_BUSY 5
+#define PREPARE_TRIES 100
+#define PREPARE_PAUSE apr_time_from_msec(10)
 
 /* What drivers say in words only, for they have no codes in common. */
 static const struct {
@@ -169,13 +176,25 @@ typedef struct prepared_t {
     apr_dbd_prepared_t *statement;
 } prepared_t;
 
+/* Is it worth another try? Waits a little where it is. */
+static int was_busy(const cib_db_t *db, int rc, int tries)
+{
+    if (db->store->driver != CIB_DRIVER_SQLITE3 || rc != SQLITE_IS_BUSY || tries >= PREPARE_TRIES)
+        return 0;
+    apr_sleep(PREPARE_PAUSE);
+    return 1;
+}
+
 static int prepare(cib_db_t *db, const cib_sql_t *sql, prepared_t **prepared)
 {
     const cib_connection_t *c = &db->connection;
     const char *text = db->store->driver == CIB_DRIVER_PGSQL && sql->pgsql ? sql->pgsql : sql->text;
     prepared_t *made = apr_pcalloc(c->pool, sizeof(*made));
-    int rc = apr_dbd_prepare(c->driver, c->pool, c->handle, text, NULL, &made->statement);
+    int tries = 0, rc;
 
+    do
+        rc = apr_dbd_prepare(c->driver, c->pool, c->handle, text, NULL, &made->statement);
+    while (was_busy(db, rc, ++tries));
     if (rc == 0) {
         made->key = sql;
         apr_hash_set(db->statements->prepared, &made->key, sizeof(made->key), made);
@@ -184,14 +203,12 @@ static int prepare(cib_db_t *db, const cib_sql_t *sql, prepared_t **prepared)
     return rc;
 }
 
-/* `reused` says whether it had been prepared before this call. */
-static int call_once(cib_db_t *db, const call_t *call, int *reused, apr_pool_t *pool)
+static int call_once(cib_db_t *db, const call_t *call, apr_pool_t *pool)
 {
     const cib_connection_t *c = &db->connection;
     prepared_t *prepared = apr_hash_get(db->statements->prepared, &call->sql, sizeof(call->sql));
     int rc = 0;
 
-    *reused = prepared != NULL;
     if (!prepared)
         rc = prepare(db, call->sql, &prepared);
     if (rc != 0)
@@ -211,10 +228,11 @@ static void purge(cib_db_t *db)
     db->statements->purges++;
 }
 
-/* May the failure be nothing but a statement that the schema has left behind? */
-static int may_try_again(cib_db_t *db, int reused)
+/* The failure may be nothing but a schema that went on, which cannot be told from the driver's
+ * code: whatever fails is tried once more. */
+static int may_try_again(cib_db_t *db)
 {
-    if (!reused || db->store->driver != CIB_DRIVER_SQLITE3)
+    if (db->store->driver != CIB_DRIVER_SQLITE3)
         return 0;
     purge(db);
     /* SQLite may have rolled the transaction back, and then what follows would be committed one by
@@ -227,17 +245,17 @@ static int may_try_again(cib_db_t *db, int reused)
 static cib_error_t *call_statement(cib_db_t *db, const call_t *call, apr_pool_t *pool)
 {
     cib_error_t *err;
-    int reused, rc;
+    int rc;
 
     if (db->failure && db->in_transaction)
         return db->failure; /* the transaction is lost already */
-    rc = call_once(db, call, &reused, pool);
+    rc = call_once(db, call, pool);
     if (rc == 0)
         return CIB_OK;
     err = fail(db, rc, pool);
-    if (!may_try_again(db, reused))
+    if (!may_try_again(db))
         return err;
-    rc = call_once(db, call, &reused, pool);
+    rc = call_once(db, call, pool);
     if (rc != 0)
         return fail(db, rc, pool);
     db->failure = NULL;
@@ -406,13 +424,28 @@ cib_error_t *cib_db_execute_all(cib_db_t *db, const char *const *texts, apr_pool
     return CIB_OK;
 }
 
+static int select_text(cib_db_t *db, const char *text, apr_dbd_results_t **results,
+                       apr_pool_t *pool)
+{
+    const cib_connection_t *c = &db->connection;
+    int tries = 0, rc;
+
+    do
+        rc = apr_dbd_select(c->driver, pool, c->handle, results, text, 1);
+    while (was_busy(db, rc, ++tries));
+    return rc;
+}
+
 cib_error_t *cib_db_ask(cib_db_t *db, const char *text, const char **value, apr_pool_t *pool)
 {
     const cib_connection_t *c = &db->connection;
     apr_dbd_results_t *results = NULL;
-    int rc = apr_dbd_select(c->driver, pool, c->handle, &results, text, 1);
+    int rc = select_text(db, text, &results, pool);
     cib_rows_t *rows;
 
+    /* the schema may have gone on since the last look, also under this */
+    if (rc != 0 && db->store->driver == CIB_DRIVER_SQLITE3)
+        rc = select_text(db, text, &results, pool);
     if (rc != 0)
         return fail(db, rc, pool);
     rows = copy_rows(c->driver, results, 1, pool);

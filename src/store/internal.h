@@ -55,7 +55,7 @@ struct cib_db_t {
     cib_statements_t *statements;
     int in_transaction;
     cib_error_t *failure; /* the first statement that failed in this run of the section */
-    int outdated;         /* it had been prepared before, so the schema may have changed under it */
+    int outdated;         /* maybe only because the schema has changed: worth a second run */
     cib_raises_t raises;
     apr_pool_t *pool;
 };

@@ -84,6 +84,19 @@ static cib_error_t *choose_wal(cib_db_t *db, void *baton, apr_pool_t *pool)
     return CIB_OK;
 }
 
+/* Under the writers' lock, for it takes the whole file to itself. */
+static cib_error_t *switch_to_wal(cib_store_t *store, const cib_source_t *source, apr_pool_t *pool)
+{
+    apr_status_t rv = cib_lock_acquire(store->lock);
+    cib_error_t *err;
+
+    if (rv != APR_SUCCESS)
+        return cib_error_system(pool, rv, "take the writers' lock");
+    err = cib_store_read(store, source, choose_wal, NULL, pool);
+    cib_lock_release(store->lock);
+    return err;
+}
+
 typedef struct step_t {
     const char *id;
     int version; /* what it is now */
@@ -131,7 +144,7 @@ cib_error_t *cib_schema_upgrade(cib_store_t *store, const cib_source_t *source, 
     *from = step.version = state.version;
     CIB_TRY(judge(&state, id, pool));
     if (state.version == 0 && cib_store_driver(store) == CIB_DRIVER_SQLITE3)
-        CIB_TRY(cib_store_read(store, source, choose_wal, NULL, pool));
+        CIB_TRY(switch_to_wal(store, source, pool));
     while (step.version < cib_schema_version())
         CIB_TRY(cib_store_write(store, source, CIB_WRITE_MANY, take_step, &step, pool));
     return CIB_OK;

@@ -89,11 +89,12 @@ static void test_swallowed(fixture_t *fx)
 {
     int before = rotation_now(fx);
     const char *text;
+    apr_time_t when;
 
     is_reason(writing(fx, swallow, NULL), CIB_REASON_INTERNAL, "a swallowed failure comes back");
     is_int(rotation_now(fx), before, "and nothing is committed");
-    ok(cib_store_last_error(fx->store, &text, fx->pool) && strlen(text) <= 200,
-       "the last error is kept: %s", text);
+    when = cib_store_last_error(fx->store, &text, fx->pool);
+    ok(when && *text && strlen(text) <= 200, "the last error is kept: %s", text);
 }
 
 /* --- the schema changes under prepared statements */
@@ -102,6 +103,7 @@ static void test_stale(fixture_t *fx)
 {
     int before = rotation_now(fx);
 
+    refused = 0;
     is_fine(writing(fx, rotate, NULL), "write");
     outside(fx, fx->params, "ALTER TABLE leases ADD COLUMN note text");
     is_int(rotation_now(fx), before + 1, "read after ALTER by another connection");
@@ -111,7 +113,7 @@ static void test_stale(fixture_t *fx)
     is_int(rotation_now(fx), before + 3, "each write counted once");
     outside(fx, fx->params, "ALTER TABLE leases DROP COLUMN note");
     in_threads(fx, THREADS, write_many);
-    is_int(rotation_now(fx) % 1, 0, "and a crowd does not mind either");
+    is_int(refused, THREADS * (WRITES / 5 + WRITES / 10), "and a crowd does not mind either");
 }
 
 /* --- PostgreSQL: the backend is terminated */
