@@ -1,0 +1,414 @@
+/* The state machine: every step and none other, what follows from one, and what is done again. */
+#include "../../src/core/transition.h"
+#include "core_fixture.h"
+
+/* --- every pair */
+
+typedef struct stepping_t {
+    apr_int64_t id;
+    cib_move_t move;
+    int moved;
+} stepping_t;
+
+static cib_error_t *step(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    stepping_t *stepping = baton;
+
+    return cib_transition(db, stepping->id, &stepping->move, &stepping->moved, pool);
+}
+
+static apr_int64_t build_in(core_t *core, cib_status_e status)
+{
+    apr_int64_t id;
+
+    switch (status) {
+    case CIB_CREATED:
+        return new_build(core, new_build(core, 0, 0), 0);
+    case CIB_PENDING:
+        return new_build(core, 0, 0);
+    case CIB_RUNNING:
+        id = new_build(core, 0, 0);
+        start(core, id);
+        return id;
+    case CIB_SKIPPED:
+        return new_build(core, ended_build(core, "failed"), 0);
+    case CIB_CANCELED:
+        id = new_build(core, 0, 0);
+        fine(cib_build_cancel(&core->ctx, id), "cancel");
+        return id;
+    default:
+        return ended_build(core, cib_status_name(status));
+    }
+}
+
+static void try_pair(core_t *core, cib_status_e from, cib_status_e to, int expected)
+{
+    stepping_t stepping = {.id = build_in(core, from),
+                           .move = {.from = from, .to = to, .now = apr_time_now()}};
+
+    stepping.move.requeue = from == CIB_RUNNING && to == CIB_PENDING;
+    fine(cib_store_write(core->ctx.store, core->ctx.source, CIB_WRITE_MANY, step, &stepping,
+                         core->pool),
+         "step");
+    is_int(stepping.moved, expected, "%s to %s", cib_status_name(from), cib_status_name(to));
+    is_str(status_of(core, stepping.id), cib_status_name(expected ? to : from), "and so it is %s",
+           cib_status_name(expected ? to : from));
+}
+
+static void test_pairs(core_t *core)
+{
+    /* from rows to columns, in the order of cib_status_e */
+    static const char steps[CIB_STATUSES][CIB_STATUSES + 1] = {
+        ".p...cs" /* created */,
+        "..r.fc." /* pending: running is the claim's */,
+        ".p.sfc." /* running */,
+        "......." /* success */,
+        "......." /* failed */,
+        "......." /* canceled */,
+        "......." /* skipped: only a retry reopens it */};
+
+    for (int from = 0; from < CIB_STATUSES; from++) {
+        for (int to = 0; to < CIB_STATUSES; to++)
+            try_pair(core, (cib_status_e)from, (cib_status_e)to, steps[from][to] != '.');
+    }
+}
+
+/* A move from where the build is not. */
+static void test_guard(core_t *core)
+{
+    apr_int64_t id = new_build(core, 0, 0);
+    cib_build_t *first;
+    int moved;
+
+    start(core, id);
+    first = build_of(core, id);
+    is_int(first->claim, 1, "the first claim");
+    fine(cib_build_requeue(&core->ctx, id, 1), "requeue");
+    is_str(status_of(core, id), "pending", "pending again");
+    is_int(build_of(core, id)->runner_id, 0, "nobody's");
+    start(core, id);
+    is_int(build_of(core, id)->claim, 2, "the second claim");
+    fine(cib_build_finish(&core->ctx, first, "success", NULL, 0, 0, &moved), "finish");
+    is_int(moved, 0, "the first claim's end does not count");
+    fine(cib_build_requeue(&core->ctx, id, 1), "requeue");
+    fine(cib_build_fail(&core->ctx, id, 1, "runner_lost"), "fail");
+    is_str(status_of(core, id), "running", "nor anything else of it");
+    is_int(finish(core, id, "running"), 0, "any other word moves nothing");
+    is_int(finish(core, id, "success"), 1, "the second claim's does");
+    is_int(finish(core, id, "failed"), 0, "once");
+    is_str(status_of(core, id), "success", "and stays");
+}
+
+static void test_requeues(core_t *core)
+{
+    apr_int64_t id = new_build(core, 0, 0);
+
+    for (int i = 1; i <= 3; i++) {
+        start(core, id);
+        fine(cib_build_requeue(&core->ctx, id, i), "requeue");
+        is_str(status_of(core, id), "pending", "back for the %dth time", i);
+    }
+    start(core, id);
+    fine(cib_build_requeue(&core->ctx, id, 4), "requeue");
+    is_str(status_of(core, id), "failed", "not for a fourth");
+    is_str(build_of(core, id)->failure_reason, "runner_lost", "runner_lost");
+}
+
+static void test_reasons(core_t *core)
+{
+    apr_int64_t id = ended_build(core, "failed");
+    cib_build_t *build = build_of(core, id);
+    int moved;
+
+    is_str(build->failure_reason, "script_failure", "the reason by default");
+    ok(build->finished_at >= build->started_at && build->started_at >= build->queued_at,
+       "each step has its time");
+    id = new_build(core, 0, 0);
+    start(core, id);
+    fine(cib_build_finish(&core->ctx, build_of(core, id), "failed", "runner_system_failure", 1, 137,
+                          &moved),
+         "finish");
+    build = build_of(core, id);
+    is_str(build->failure_reason, "runner_system_failure", "a reason as given");
+    is_int(build->has_exit_code ? build->exit_code : -1, 137, "and the exit code");
+    is_reason(cib_build_cancel(&core->ctx, id), CIB_REASON_CONFLICT, "an end cannot be canceled");
+    is_reason(cib_build_cancel(&core->ctx, 999999), CIB_REASON_NO_RECORD, "nor what is not there");
+}
+
+/* --- what follows */
+
+static void test_needs(core_t *core)
+{
+    apr_int64_t a = new_build(core, 0, 0), b = new_build(core, 0, 0);
+    apr_int64_t both = new_build(core, a, b), then = new_build(core, both, 0);
+
+    is_str(status_of(core, both), "created", "waits for two");
+    start(core, a);
+    start(core, b);
+    finish(core, a, "success");
+    is_str(status_of(core, both), "created", "waits for one");
+    finish(core, b, "success");
+    is_str(status_of(core, both), "pending", "waits no more");
+    is_str(status_of(core, then), "created", "its own dependent does");
+    is_str(status_of(core, new_build(core, a, b)), "pending", "born pending");
+    is_int(claim(core), both, "can be claimed");
+    fine(cib_build_cancel(&core->ctx, both), "cancel");
+    is_str(status_of(core, then), "skipped", "skipped for a canceled one");
+    is_str(status_of(core, new_build(core, then, 0)), "skipped", "born skipped");
+    ok(build_of(core, then)->finished_at > 0, "a skip is an end with a time");
+}
+
+static void test_skip_and_reopen(core_t *core)
+{
+    apr_int64_t a = new_build(core, 0, 0), other = new_build(core, 0, 0);
+    apr_int64_t b = new_build(core, a, 0), c = new_build(core, b, other), d = new_build(core, c, 0);
+    apr_int64_t again, third;
+    apr_array_header_t *needs;
+
+    start(core, a);
+    start(core, other);
+    finish(core, a, "failed");
+    is_str(status_of(core, b), "skipped", "skipped");
+    is_str(status_of(core, c), "skipped", "its dependent");
+    is_str(status_of(core, d), "skipped", "and that one's");
+    is_reason(cib_build_retry(&core->ctx, other, &again), CIB_REASON_CONFLICT,
+              "a running build cannot be retried");
+    fine(cib_build_retry(&core->ctx, a, &again), "retry");
+    is_str(status_of(core, a), "failed", "the old one stays");
+    is_str(status_of(core, again), "pending", "the new one waits for a runner");
+    is_int(build_of(core, again)->retry_of, a, "and knows whose retry it is");
+    is_str(status_of(core, b), "created", "reopened");
+    is_str(status_of(core, c), "created", "its dependent");
+    is_str(status_of(core, d), "created", "and that one's");
+    ok(!build_of(core, d)->finished_at, "which has not ended now");
+    fine(cib_build_needs(&core->ctx, b, &needs), "needs");
+    is_int(APR_ARRAY_IDX(needs, 0, apr_int64_t), again, "it needs the new one now");
+    finish(core, other, "failed");
+    is_str(status_of(core, c), "skipped", "for its other need");
+    is_str(status_of(core, d), "skipped", "in turn");
+    start(core, again);
+    finish(core, again, "failed");
+    is_str(status_of(core, b), "skipped", "skipped once more");
+    fine(cib_build_retry(&core->ctx, again, &third), "retry");
+    is_str(status_of(core, b), "created", "reopened once more");
+    is_str(status_of(core, c), "skipped", "but not where another need ended badly");
+    start(core, third);
+    finish(core, third, "success");
+    is_str(status_of(core, b), "pending", "at last");
+}
+
+static void test_retry_of_dependents(core_t *core)
+{
+    apr_int64_t a = ended_build(core, "success"), b = new_build(core, a, 0), again, after;
+    apr_array_header_t *needs;
+
+    start(core, b);
+    finish(core, b, "success");
+    fine(cib_build_retry(&core->ctx, a, &again), "retry");
+    fine(cib_build_needs(&core->ctx, b, &needs), "needs");
+    is_int(APR_ARRAY_IDX(needs, 0, apr_int64_t), a, "who ran keeps what it needed");
+    fine(cib_build_retry(&core->ctx, b, &after), "retry");
+    is_str(status_of(core, after), "pending", "pending where all needs are success");
+    fine(cib_build_needs(&core->ctx, after, &needs), "needs");
+    is_int(APR_ARRAY_IDX(needs, 0, apr_int64_t), a, "with the same needs");
+    b = new_build(core, ended_build(core, "failed"), 0);
+    fine(cib_build_retry(&core->ctx, b, &after), "retry");
+    is_str(status_of(core, after), "skipped", "skipped where one is not");
+}
+
+/* --- two needs that end at one moment in two transactions */
+
+typedef struct race_t {
+    cib_build_t *needs[2];
+    int moved[2];
+    const core_t *core;
+    const char *states[2];
+} race_t;
+
+static race_t race;
+
+static void end_one(fixture_t *fx, int number, apr_pool_t *pool)
+{
+    cib_ctx_t ctx = race.core->ctx;
+
+    ctx.pool = pool;
+    fine(cib_build_finish(&ctx, race.needs[number], race.states[number], NULL, 0, 0,
+                          &race.moved[number]),
+         "finish");
+}
+
+static void test_race(core_t *core)
+{
+    int lost = 0;
+
+    race.core = core;
+    for (int i = 0; i < 25; i++) {
+        apr_int64_t a = new_build(core, 0, 0), b = new_build(core, 0, 0);
+        apr_int64_t both = new_build(core, a, b);
+
+        start(core, a);
+        start(core, b);
+        race.needs[0] = build_of(core, a);
+        race.needs[1] = build_of(core, b);
+        race.states[0] = "success";
+        race.states[1] = i % 3 ? "success" : "failed";
+        in_threads(core->fx, 2, end_one);
+        lost += strcmp(status_of(core, both), i % 3 ? "pending" : "skipped") != 0;
+        if (i % 3)
+            start(core, both);
+    }
+    is_int(lost, 0, "no dependent is forgotten");
+}
+
+/* --- beginning */
+
+static void refused(core_t *core, const cib_build_new_t *fresh, const char *what)
+{
+    apr_array_header_t *ids = apr_array_make(core->pool, 1, sizeof(apr_int64_t));
+
+    is_reason(cib_build_add(&core->ctx, fresh, 1, ids), CIB_REASON_INVALID, what);
+    is_int(ids->nelts, 0, "and nothing is made");
+}
+
+static void test_validation(core_t *core)
+{
+    static const char *const options[] = {
+        "[]",
+        "{",
+        "{} x",
+        "\"\"",
+        "",
+        "{\"artifacts\":{\"paths\":\"x\"}}",
+        "{\"after_script\":\"x\"}",
+        "{\"dependencies\":[1]}",
+        "{\"cache\":{\"untracked\":\"yes\"}}",
+        "{\"artifacts\":[1]}",
+        "{\"image\":7}",
+    };
+    cib_build_new_t good = {.project_id = core->project, .sha = SHA}, bad = good;
+    cib_variable_t variable = {"K", "v", 0};
+    apr_array_header_t *variables = apr_array_make(core->pool, 1, sizeof(cib_variable_t));
+    apr_array_header_t *ids = apr_array_make(core->pool, 1, sizeof(apr_int64_t));
+
+    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+        bad = good;
+        bad.options = options[i];
+        refused(core, &bad, apr_psprintf(core->pool, "options %s", options[i]));
+    }
+    bad = good;
+    bad.sha = "abc";
+    refused(core, &bad, "a short sha");
+    bad.sha = NULL;
+    refused(core, &bad, "no sha");
+    bad = good;
+    bad.ref = "";
+    refused(core, &bad, "an empty ref");
+    bad = good;
+    bad.name = "a\nb";
+    refused(core, &bad, "a name of two lines");
+    bad.name = "\xff";
+    refused(core, &bad, "a name that is no UTF-8");
+    bad = good;
+    bad.commands = "\xc3";
+    refused(core, &bad, "commands that are no UTF-8");
+    bad = good;
+    bad.timeout = -1;
+    refused(core, &bad, "a negative timeout");
+    variable.key = "A-B";
+    APR_ARRAY_PUSH(variables, cib_variable_t) = variable;
+    bad = good;
+    bad.variables = variables;
+    refused(core, &bad, "a variable with a dash");
+    bad = good;
+    bad.project_id = 4711;
+    is_reason(cib_build_add(&core->ctx, &bad, 1, ids), CIB_REASON_NO_RECORD, "no such project");
+    bad = good;
+    bad.options = "{\"artifacts\":{\"paths\":[\"a\"],\"when\":null},\"image\":{\"name\":\"i\"},"
+                  "\"services\":[\"s\"],\"after_script\":[],\"other\":1}";
+    fine(cib_build_add(&core->ctx, &bad, 1, ids), "add");
+    is_int(ids->nelts, 1, "options as they should be");
+    is_int(build_of(core, APR_ARRAY_IDX(ids, 0, apr_int64_t))->timeout, 600,
+           "the project's timeout");
+}
+
+static void test_many(core_t *core)
+{
+    cib_build_new_t fresh = {.project_id = core->project, .sha = SHA};
+    apr_array_header_t *ids = apr_array_make(core->pool, 1, sizeof(apr_int64_t));
+    apr_array_header_t *pending;
+    int in_order = 1;
+
+    fine(cib_build_add(&core->ctx, &fresh, 1203, ids), "add");
+    is_int(ids->nelts, 1203, "more than one batch");
+    for (int i = 1; i < ids->nelts; i++)
+        in_order &= APR_ARRAY_IDX(ids, i - 1, apr_int64_t) < APR_ARRAY_IDX(ids, i, apr_int64_t);
+    ok(in_order, "in order");
+    fine(cib_build_list(&core->ctx, CIB_PENDING, core->project,
+                        APR_ARRAY_IDX(ids, 0, apr_int64_t) - 1, -1, &pending),
+         "list");
+    is_int(pending->nelts, 1203, "all pending");
+}
+
+/* --- going */
+
+static void test_remove_project(core_t *core)
+{
+    apr_int64_t old = core->project, a, b, c;
+    apr_array_header_t *left;
+    cib_project_t *project;
+
+    core->project = new_project(core, "https://example.org/q.git");
+    a = new_build(core, 0, 0);
+    b = new_build(core, a, 0);
+    c = ended_build(core, "success");
+    is_reason(cib_build_remove(&core->ctx, b, NULL), CIB_REASON_CONFLICT,
+              "a waiting build cannot be removed");
+    is_reason(cib_build_erase(&core->ctx, b), CIB_REASON_CONFLICT, "nor erased");
+    fine(cib_build_erase(&core->ctx, c), "erase");
+    is_reason(cib_build_erase(&core->ctx, c), CIB_REASON_CONFLICT, "erased once");
+    fine(cib_project_remove(&core->ctx, core->project), "remove");
+    is_reason(cib_project_get(&core->ctx, core->project, &project), CIB_REASON_NO_RECORD,
+              "the project is gone");
+    fine(cib_build_list(&core->ctx, CIB_STATUSES, core->project, 0, -1, &left), "list");
+    is_int(left->nelts, 0, "with all its builds");
+    is_reason(cib_project_remove(&core->ctx, core->project), CIB_REASON_NO_RECORD, "once");
+    core->project = old;
+}
+
+static void test_remove_runner(core_t *core)
+{
+    apr_int64_t id = new_build(core, 0, 0), after = new_build(core, id, 0), gone = core->shared;
+
+    start(core, id);
+    fine(cib_runner_remove(&core->ctx, core->shared), "remove");
+    is_str(status_of(core, id), "failed", "its running build failed");
+    is_str(build_of(core, id)->failure_reason, "runner_lost", "runner_lost");
+    is_int(build_of(core, id)->runner_id, gone, "history keeps the runner's id");
+    is_str(status_of(core, after), "skipped", "with what follows");
+    is_reason(cib_runner_remove(&core->ctx, gone), CIB_REASON_NO_RECORD, "once");
+}
+
+static void tests(const char *driver)
+{
+    core_t *core = core_new(driver);
+
+    test_pairs(core);
+    test_guard(core);
+    test_requeues(core);
+    test_reasons(core);
+    test_needs(core);
+    test_skip_and_reopen(core);
+    test_retry_of_dependents(core);
+    test_race(core);
+    test_validation(core);
+    test_many(core);
+    test_remove_project(core);
+    test_remove_runner(core);
+    core_done(core);
+}
+
+int main(void)
+{
+    on_every_driver(tests);
+    return done_testing();
+}
