@@ -45,14 +45,18 @@ static int did_anything(const cib_upkeep_report_t *turn)
 
 /* Turn after turn until there is nothing left to do. A dry one changes nothing, so it would find
  * the same again: it is one turn without a bound. */
-static cib_error_t *take_turns(const cib_ctx_t *ctx, int dry, cib_upkeep_report_t *sum)
+static cib_error_t *take_turns(const cib_ctx_t *ctx, apr_time_t since, int dry,
+                               cib_upkeep_report_t *sum)
 {
+    cib_ctx_t below = *ctx;
     cib_upkeep_report_t turn;
 
+    apr_pool_create(&below.pool, ctx->pool);
     do {
+        apr_pool_clear(below.pool);
         memset(&turn, 0, sizeof(turn));
-        CIB_TRY(cib_upkeep_turn(ctx, apr_time_now(), 0, dry ? APR_INT32_MAX : UPKEEP_AT_ONCE, dry,
-                                &turn));
+        CIB_TRY(cib_upkeep_turn(&below, apr_time_now(), since, dry ? APR_INT32_MAX : UPKEEP_AT_ONCE,
+                                dry, &turn));
         add_up(sum, &turn);
     } while (!dry && did_anything(&turn));
     return CIB_OK;
@@ -72,17 +76,27 @@ static void print_report(const cli_t *cli, const cib_upkeep_report_t *report)
     cli_print(cli, object);
 }
 
+/* While httpd runs it looks after silent runners itself, and knows since when it hears them; while
+ * it is down silence is no runner's fault. So here it counts only where it is asked for. */
+static cib_error_t *read_limits(const cli_t *cli, cib_limits_t *limits, apr_time_t *since)
+{
+    *since = cli_given(cli, "stuck-timeout") || cli_given(cli, "ack-timeout") ? 0 : apr_time_now();
+    limits->stuck_timeout = limits->ack_timeout = 0;
+    CIB_TRY(read_duration(cli, "history", "never", CIB_UNLIMITED, &limits->history));
+    CIB_TRY(read_duration(cli, "stuck-timeout", NULL, 0, &limits->stuck_timeout));
+    return read_duration(cli, "ack-timeout", "off", 0, &limits->ack_timeout);
+}
+
 cib_error_t *cli_gc(cli_t *cli)
 {
     cib_limits_t limits = cib_limits_default;
     cib_upkeep_report_t report = {0};
     int dry = cli_given(cli, "dry-run");
+    apr_time_t since;
 
-    CIB_TRY(read_duration(cli, "history", "never", CIB_UNLIMITED, &limits.history));
-    CIB_TRY(read_duration(cli, "stuck-timeout", NULL, 0, &limits.stuck_timeout));
-    CIB_TRY(read_duration(cli, "ack-timeout", "off", 0, &limits.ack_timeout));
+    CIB_TRY(read_limits(cli, &limits, &since));
     cli->ctx.limits = &limits;
-    CIB_TRY(take_turns(&cli->ctx, dry, &report));
+    CIB_TRY(take_turns(&cli->ctx, since, dry, &report));
     CIB_TRY(cib_upkeep_orphans(&cli->ctx, dry, &report));
     print_report(cli, &report);
     return CIB_OK;

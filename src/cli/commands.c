@@ -98,11 +98,10 @@ static const cli_option_t build_artifacts_options[] = {
 static const cli_option_t gc_options[] = {
     {"dry-run", 0, CLI_FLAG, 0, NULL, "only say what would be done"},
     {"history", 0, CLI_TEXT, 0, "DURATION|never",
-     "as the directive CIBuildsHistory (default: never)"},
-    {"stuck-timeout", 0, CLI_TEXT, 0, "DURATION",
-     "as the directive CIBuildsStuckTimeout (default: 1h)"},
+     "remove builds that ended longer ago than that (default: never)"},
+    {"stuck-timeout", 0, CLI_TEXT, 0, "DURATION", "also fail builds not heard of for that long"},
     {"ack-timeout", 0, CLI_TEXT, 0, "DURATION|Off",
-     "as the directive CIBuildsAckTimeout (default: 60s)"},
+     "also give back claims that no runner acknowledged for that long"},
     {0}};
 
 static const cli_option_t check_options[] = {
@@ -175,9 +174,11 @@ const cli_command_t cli_commands[] = {
      cli_registration_token_rotate, 0},
 
     {"gc", NULL, NULL, gc_options, "do now what background upkeep does",
-     "Gives back claims that no runner acknowledged, fails builds that are stuck or over their\n"
-     "time, removes expired artifacts, builds beyond the history, and files that nothing names.\n"
-     "httpd's configuration is not read: name its settings where they are not the defaults.\n",
+     "Removes expired artifacts, builds beyond the history, and files that nothing names. httpd's\n"
+     "configuration is not read: CIBuildsHistory is --history here. Runners that are silent are\n"
+     "httpd's to judge while it runs, and cannot be heard while it is down; so they are left\n"
+     "alone unless --stuck-timeout or --ack-timeout says that their silence counts. Then builds\n"
+     "that are over their own time by five minutes fail too.\n",
      NULL, cli_gc, 0},
     {"check", NULL, NULL, check_options, "hold database and files against each other",
      "Exit 0 when there is no fault, 1 when there is any; with --repair 0 when none is left.\n",

@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 # cells: none
 # The command line on its own, without httpd: every command, its JSON, its exit codes. Needs
-# CI_BUILDS=path/of/ci-builds, or BUILD as t/check sets it.
+# CI_BUILDS=path/of/ci-builds, or BUILD as t/check sets it. CI_BUILDS_PARAMS='host=…' runs it on an
+# empty PostgreSQL database instead of SQLite.
 
 use strict;
 use warnings;
@@ -20,6 +21,7 @@ delete $ENV{CI_BUILDS_STORAGE};
 alarm 300;
 
 my $root = $> == 0;
+my $pgsql = $ENV{CI_BUILDS_PARAMS};
 my $place = File::Temp::tempdir('cib-cli-XXXXXX', DIR => $root ? '/tmp' : $ENV{TMPDIR} || '/tmp', CLEANUP => 1);
 chmod 0755, $place;
 my $storage = "$place/storage";
@@ -128,11 +130,12 @@ refused(1, qr/no storage directory|cannot be used/, 'stats');
 # ---- init
 
 {
-    my $snippet = done('init');
+    my $snippet = done('init', $pgsql ? ('--driver', 'pgsql', '--params', $pgsql) : ());
     like $snippet, qr/^LoadModule dbd_module \S+$/m, 'init prints LoadModule of dbd';
     like $snippet, qr/^LoadModule ci_builds_module \S+$/m, 'and of the module';
-    like $snippet, qr/^DBDriver sqlite3$/m, 'DBDriver';
-    like $snippet, qr{^DBDParams "\Q$storage\E/ci-builds\.db"$}m, 'DBDParams';
+    my ($driver, $params) = $pgsql ? ('pgsql', $pgsql) : ('sqlite3', "$storage/ci-builds.db");
+    like $snippet, qr/^DBDriver $driver$/m, 'DBDriver';
+    like $snippet, qr{^DBDParams "\Q$params\E"$}m, 'DBDParams';
     like $snippet, qr/^CIBuilds On$/m, 'CIBuilds';
     like $snippet, qr/^CIBuildsStorage "\Q$storage\E"$/m, 'CIBuildsStorage';
     like $snippet, qr/^LimitRequestBody 0$/m, 'LimitRequestBody';
@@ -149,10 +152,11 @@ refused(1, qr/no storage directory|cannot be used/, 'stats');
     keys_are($again, 'init', qw(storage id driver));
     is $again->{storage}, $storage, 'the storage directory';
     like $again->{id}, qr/^[0-9a-f]{32}$/, 'its id';
-    is json(qw(init --driver sqlite3 --params), "$storage/ci-builds.db")->{id}, $again->{id}, 'the same again';
+    my ($driver, $params) = $pgsql ? ('pgsql', $pgsql) : ('sqlite3', "$storage/ci-builds.db");
+    is json(qw(init --driver), $driver, '--params', $params)->{id}, $again->{id}, 'the same again';
     is -s "$storage/config", $config, 'nothing was changed';
 }
-refused(1, qr/driver sqlite3/, qw(init --driver pgsql --params dbname=x));
+refused(1, qr/has the driver/, qw(init --params x --driver), $pgsql ? 'sqlite3' : 'pgsql');
 refused(1, qr/other parameters/, qw(init --params /elsewhere.db));
 refused(2, qr/sqlite3 or pgsql/, qw(init --driver mysql));
 refused(1, qr/no user/, qw(init --user no-such-user));
@@ -165,7 +169,8 @@ refused(1, qr/no user/, qw(init --user no-such-user));
     ok !-e "$place/pg/config", '  leaves no storage directory';
     ($code, $out, $err) = run('-s', "$place/pg", '--json', 'init');
     is $code, 0, 'which can be made otherwise then';
-    ($code, $out, $err) = run('-s', "$place/other", 'init', '--params', "$storage/ci-builds.db");
+    ($code, $out, $err) = run('-s', "$place/other", 'init',
+        $pgsql ? ('--driver', 'pgsql', '--params', $pgsql) : ('--params', "$storage/ci-builds.db"));
     is $code, 1, 'the database of another storage directory is refused';
     like $err, qr/another|belongs|instance/, '  and it says why';
 }
