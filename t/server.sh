@@ -98,7 +98,7 @@ write_conf()
         echo "<Directory \"$RUNTIME/htdocs\">"
         echo "    Require all granted"
         echo "</Directory>"
-        grep -E '^[[:space:]]*DBD(Driver|Params)' "$RUNTIME/snippet"
+        grep -E '^[[:space:]]*DB(Driver|DParams)' "$RUNTIME/snippet"
         echo "DBDMax 4"
         echo "LimitRequestBody 0"
         echo "CIBuilds On"

@@ -146,6 +146,8 @@ apr_status_t cib_generation_open(cib_generation_t **gen, const cib_storage_t *st
         if (rv != APR_SUCCESS)
             munmap(made->file, sizeof(*made->file));
     }
+    /* the mapping keeps the open file, and with it the lock, beyond close */
+    cib_fd_lock(fd, LOCK_UN);
     cib_fd_close(&fd);
     if (rv != APR_SUCCESS)
         return rv;
