@@ -11,7 +11,8 @@ UNIT_OBJ = $(CORE_OBJ) $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(PARSER_SRC)))
 
 $(BUILD)/unit/%: t/unit/%.c t/unit/tap.h $(UNIT_OBJ)
 	@mkdir -p $(@D)
-	$(CC) $(CIB_CFLAGS) -It/unit $(APR_CFLAGS) $(LIB_CFLAGS) $(CFLAGS) -MMD -MF $@.d -o $@ $< \
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CIB_CFLAGS) -It/unit $(APR_CFLAGS) $(LIB_CFLAGS) $(CFLAGS) -MMD -MF $@.d -o $@ $< \
 	    $(UNIT_OBJ) $(LDFLAGS) $(LIB_LIBS) $(APR_LIBS)
 
 .PHONY: unit
