@@ -296,8 +296,16 @@ static apr_status_t take_place(cib_tracefile_t *trace, apr_file_t *from)
 apr_status_t cib_tracefile_replace(cib_tracefile_t *trace, apr_file_t *from,
                                    const cib_trace_state_t *state)
 {
-    apr_status_t rv = take_place(trace, from);
+    apr_int64_t len = 0;
+    apr_os_file_t fd;
+    apr_status_t rv = apr_os_file_get(&fd, from);
 
+    if (rv == APR_SUCCESS)
+        rv = log_length(fd, &len);
+    if (rv == APR_SUCCESS && state->stored > len)
+        rv = APR_EINVAL;
+    if (rv == APR_SUCCESS)
+        rv = take_place(trace, from);
     return rv == APR_SUCCESS ? cib_tracefile_commit(trace, state) : rv;
 }
 
