@@ -142,7 +142,8 @@ static int fill_config(json_object *config, const cib_storage_t *storage, apr_po
 
     return json_object_object_add(config, "version", json_object_new_int(CONFIG_VERSION)) == 0 &&
            add_text(config, "driver", storage->driver) &&
-           (strcmp(usual, storage->params) == 0 || add_text(config, "params", storage->params)) &&
+           ((usual && strcmp(usual, storage->params) == 0) ||
+            add_text(config, "params", storage->params)) &&
            add_text(config, "id", storage->id) &&
            add_text(config, "secret", cib_hex(storage->secret, CIB_SECRET_LEN, pool));
 }

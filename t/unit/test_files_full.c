@@ -19,7 +19,7 @@ static void mount_small(apr_pool_t *pool)
     const char *dir = scratch_file(pool, "small");
 
     mkdir(dir, 0700);
-    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0 ||
         mount("none", dir, "tmpfs", 0, "size=4m") != 0)
         skip_all("no small filesystem can be mounted here: %s", strerror(errno));
 }
