@@ -1,0 +1,333 @@
+/* What time does, and what `check` sees. */
+#include "core/cib_artifact.h"
+#include "core/cib_upkeep.h"
+#include "core_fixture.h"
+#include "files/cib_blob.h"
+#include "files/cib_tracefile.h"
+#include "util/cib_text.h"
+
+#define SECONDS(n) apr_time_from_sec(n)
+
+static cib_upkeep_report_t turn(core_t *core, apr_time_t now, apr_time_t since, int dry)
+{
+    cib_upkeep_report_t report = {0};
+
+    fine(cib_upkeep_turn(&core->ctx, now, since, 100, dry, &report), "turn");
+    return report;
+}
+
+static apr_int64_t running(core_t *core)
+{
+    apr_int64_t id = new_build(core, 0, 0);
+
+    start(core, id);
+    return id;
+}
+
+static void heard(core_t *core, apr_int64_t id)
+{
+    cib_build_heard(&core->ctx, build_of(core, id));
+}
+
+/* What version the runner claims to be. */
+static void version(core_t *core, const char *text)
+{
+    sql(core, "UPDATE runners SET version = '%s' WHERE id = %d", text, (int)core->shared);
+}
+
+static void test_overdue(core_t *core)
+{
+    apr_int64_t id = running(core), other;
+    apr_time_t now = apr_time_now();
+
+    version(core, "1.11.5");
+    is_int(turn(core, now + SECONDS(50), 0, 0).requeued, 0, "not before the time is up");
+    is_int(turn(core, now + SECONDS(70), now + SECONDS(20), 0).requeued, 0,
+           "nor when this server could not hear");
+    is_int(turn(core, now + SECONDS(70), 0, 1).requeued, 1, "a dry turn counts");
+    is_str(status_of(core, id), "running", "and does nothing");
+    is_int(turn(core, now + SECONDS(70), 0, 0).requeued, 1, "a claim that was not acknowledged");
+    is_str(status_of(core, id), "pending", "goes back");
+    start(core, id);
+    heard(core, id);
+    other = running(core);
+    heard(core, other);
+    sql(core, "UPDATE builds SET timeout = 36000 WHERE id = %d", (int)other);
+    is_int(turn(core, now + SECONDS(70), 0, 0).requeued, 0, "one that was is safe");
+    is_int(turn(core, now + SECONDS(890), 0, 0).failed, 0, "within its timeout and five minutes");
+    is_int(turn(core, now + SECONDS(1000), now + SECONDS(800), 0).failed, 0,
+           "beyond them, but this server was away");
+    is_int(turn(core, now + SECONDS(1000), 0, 0).failed, 1, "beyond them");
+    is_str(build_of(core, id)->failure_reason, "job_execution_timeout", "fails for its timeout");
+    is_int(turn(core, now + SECONDS(3700), now + SECONDS(200), 0).failed, 0,
+           "silence that this server could not have heard");
+    version(core, "1.0.4");
+    is_int(turn(core, now + SECONDS(3700), 0, 0).failed, 0, "an old runner's silence says nothing");
+    version(core, "");
+    is_int(turn(core, now + SECONDS(3700), 0, 0).failed, 0, "nor that of one without a version");
+    version(core, "1.11.5");
+    is_int(turn(core, now + SECONDS(3700), 0, 0).failed, 1, "silence for an hour");
+    is_str(build_of(core, other)->failure_reason, "runner_lost", "fails as runner_lost");
+    id = running(core);
+    core->limits.ack_timeout = 0;
+    is_int(turn(core, apr_time_now() + SECONDS(300), 0, 0).requeued, 0, "AckTimeout Off");
+    core->limits.ack_timeout = SECONDS(60);
+    for (int i = 0; i < 3; i++) {
+        is_int(turn(core, apr_time_now() + SECONDS(70), 0, 0).requeued, 1, "back again");
+        start(core, id);
+    }
+    is_int(turn(core, apr_time_now() + SECONDS(70), 0, 1).failed, 1, "a dry turn knows the end");
+    is_int(turn(core, apr_time_now() + SECONDS(70), 0, 0).failed, 1, "then it fails");
+    is_str(build_of(core, id)->failure_reason, "runner_lost", "as runner_lost");
+}
+
+static void store(core_t *core, apr_int64_t id, const char *type, apr_time_t expire_at)
+{
+    cib_upload_t *upload;
+    const cib_sink_t *sink;
+
+    fine(cib_upload_begin(&core->ctx, build_of(core, id), &upload), "begin");
+    fine(cib_upload_file(upload, type, "zip", "a.zip", &sink), "file");
+    fine(sink->write(sink->baton, "12345", 5), "write");
+    fine(cib_upload_file_end(upload), "end");
+    fine(cib_upload_commit(upload, NULL, expire_at), "commit");
+}
+
+static int has(core_t *core, apr_int64_t id, const char *type)
+{
+    cib_artifact_t *artifact;
+
+    fine(cib_artifact_get(&core->ctx, id, type, &artifact), "get");
+    return artifact != NULL;
+}
+
+static void test_expired(core_t *core)
+{
+    apr_int64_t id = running(core);
+    apr_time_t now = apr_time_now();
+    cib_upkeep_report_t report;
+
+    store(core, id, "archive", now + SECONDS(100));
+    store(core, id, "junit", now + SECONDS(200));
+    store(core, id, "lsif", 0);
+    heard(core, id);
+    report = turn(core, now + SECONDS(50), now, 0);
+    is_int(report.expired, 0, "not yet");
+    is_int(turn(core, now + SECONDS(150), now, 1).expired, 1, "a dry turn counts");
+    report = turn(core, now + SECONDS(150), now, 0);
+    is_int(report.expired, 1, "expired");
+    is_int(report.freed, 5, "its bytes are free");
+    ok(!has(core, id, "archive") && has(core, id, "junit"), "the one, and not the other");
+    is_int(turn(core, now + SECONDS(250), now, 0).expired, 1, "later that too");
+    ok(has(core, id, "lsif"), "but never what never expires");
+    finish(core, id, "success");
+}
+
+static void test_history(core_t *core)
+{
+    apr_int64_t old = ended_build(core, "success"), needed = ended_build(core, "success");
+    apr_int64_t id = new_build(core, needed, 0);
+    apr_time_t now = apr_time_now();
+    cib_build_t *build;
+    int removed;
+
+    is_int(turn(core, now + SECONDS(100000), now + SECONDS(100000), 0).removed, 0, "never");
+    core->limits.history = SECONDS(3600);
+    is_int(turn(core, now + SECONDS(3000), now + SECONDS(3000), 0).removed, 0, "not yet");
+    removed = turn(core, now + SECONDS(3700), now + SECONDS(3700), 1).removed;
+    ok(removed >= 1, "a dry turn counts %d", removed);
+    is_int(turn(core, now + SECONDS(3700), now + SECONDS(3700), 0).removed, removed, "removed");
+    is_reason(cib_build_get(&core->ctx, old, &build), CIB_REASON_NO_RECORD, "history is gone");
+    is_str(status_of(core, needed), "success", "but not what somebody still needs");
+    start(core, id);
+    finish(core, id, "success");
+    removed = turn(core, apr_time_now() + SECONDS(3700), now + SECONDS(3700), 0).removed;
+    ok(removed >= 1, "removed later");
+    is_reason(cib_build_get(&core->ctx, needed, &build), CIB_REASON_NO_RECORD, "with it");
+    core->limits.history = CIB_UNLIMITED;
+}
+
+static void test_lease(core_t *core)
+{
+    apr_time_t now = apr_time_now();
+    int mine;
+
+    fine(cib_upkeep_lease(&core->ctx, "a", now, &mine), "lease");
+    is_int(mine, 1, "the first takes it");
+    fine(cib_upkeep_lease(&core->ctx, "b", now + SECONDS(1), &mine), "lease");
+    is_int(mine, 0, "another does not");
+    fine(cib_upkeep_lease(&core->ctx, "a", now + SECONDS(2), &mine), "lease");
+    is_int(mine, 1, "who has it renews it");
+    fine(cib_upkeep_lease(&core->ctx, "b", now + SECONDS(30), &mine), "lease");
+    is_int(mine, 1, "until it is not heard of again");
+}
+
+/* --- files and rows */
+
+typedef struct seen_t {
+    int kinds[5];
+    apr_int64_t last;
+} seen_t;
+
+static const char *const kinds[] = {"missing", "damaged", "orphan", "queue", "waiting"};
+
+static void note(void *baton, const char *kind, apr_int64_t build_id, const char *line)
+{
+    seen_t *seen = baton;
+
+    for (int i = 0; i < 5; i++)
+        seen->kinds[i] += strcmp(kind, kinds[i]) == 0;
+    seen->last = build_id;
+    ok(*line, "%s: %s", kind, line);
+}
+
+static int check(core_t *core, int repair, seen_t *seen)
+{
+    int faults;
+
+    memset(seen, 0, sizeof(*seen));
+    fine(cib_check(&core->ctx, repair, note, seen, &faults), "check");
+    return faults;
+}
+
+static const char *blob_of(core_t *core, apr_int64_t id)
+{
+    cib_artifact_t *artifact;
+
+    fine(cib_artifact_get(&core->ctx, id, "archive", &artifact), "get");
+    return artifact ? artifact->blob : NULL;
+}
+
+/* A file that no row names, as a kill between link and commit leaves it. */
+static void leave_orphan(core_t *core, apr_int64_t id)
+{
+    cib_blob_t *blob;
+
+    must(cib_blob_begin(&blob, core->fx->storage, CIB_AREA_ARTIFACTS, id, "archive", core->pool),
+         "begin");
+    must(cib_blob_write(blob, "123", 3), "write");
+    must(cib_blob_seal(blob), "seal");
+    must(cib_blob_publish(blob), "publish");
+    cib_blob_keep(blob);
+}
+
+static void leave_trace(core_t *core, apr_int64_t id)
+{
+    cib_trace_state_t state;
+    cib_tracefile_t *trace;
+
+    must(cib_tracefile_lock(&trace, core->fx->storage, id, &state, core->pool), "lock");
+    must(cib_tracefile_write(trace, 0, "1234567", 7), "write");
+    state.claim = 1;
+    state.received = state.stored = 7;
+    must(cib_tracefile_commit(trace, &state), "commit");
+    cib_tracefile_close(trace);
+}
+
+static void test_orphans(core_t *core)
+{
+    apr_int64_t id = running(core);
+    cib_upkeep_report_t report = {0};
+    cib_blob_t *busy;
+    int turns = 0;
+
+    heard(core, id);
+    store(core, id, "archive", 0);
+    leave_trace(core, id);
+    leave_orphan(core, id);
+    leave_orphan(core, 123456);
+    leave_trace(core, 4712);
+    must(cib_blob_begin(&busy, core->fx->storage, CIB_AREA_ARTIFACTS, id, "archive", core->pool),
+         "begin");
+    must(cib_blob_seal(busy), "seal");
+    must(cib_blob_publish(busy), "publish");
+    fine(cib_upkeep_orphans(&core->ctx, 1, &report), "orphans");
+    is_int(report.orphans, 4, "two blobs and the two files of a trace");
+    is_int(report.freed, 0, "a dry look frees nothing");
+    while (turn(core, apr_time_now(), apr_time_now(), 0).orphans == 0 && turns < 1000)
+        turns++;
+    ok(turns < 1000, "turns find them in the end");
+    memset(&report, 0, sizeof(report));
+    fine(cib_upkeep_orphans(&core->ctx, 0, &report), "orphans");
+    ok(report.orphans >= 1 && report.orphans < 4, "and gc finds the rest at once");
+    memset(&report, 0, sizeof(report));
+    fine(cib_upkeep_orphans(&core->ctx, 0, &report), "orphans");
+    is_int(report.orphans, 0, "then none is left");
+    ok(has(core, id, "archive") && cib_trace_size(&core->ctx, id) == 7, "what has a row stays");
+    cib_blob_keep(busy);
+    fine(cib_upkeep_orphans(&core->ctx, 0, &report), "orphans");
+    is_int(report.orphans, 1, "an upload that came to nothing is one once it lets go");
+    is_int(report.freed, 0, "of no bytes");
+    finish(core, id, "success");
+}
+
+static void test_check(core_t *core)
+{
+    apr_int64_t whole = running(core), lost, cut, a, b;
+    const char *path;
+    apr_int64_t freed;
+    seen_t seen;
+
+    store(core, whole, "archive", 0);
+    lost = running(core);
+    store(core, lost, "archive", 0);
+    cut = running(core);
+    store(core, cut, "archive", 0);
+    is_int(check(core, 0, &seen), 0, "clean");
+    must(cib_storage_remove(core->fx->storage, CIB_AREA_ARTIFACTS, blob_of(core, lost), &freed,
+                            core->pool),
+         "remove");
+    path = apr_psprintf(core->pool, "%s/artifacts/0/0/%s", core->fx->dir, blob_of(core, cut));
+    is_int(truncate(path, 2), 0, "cut a file");
+    leave_orphan(core, 77777);
+    leave_trace(core, 88888);
+    a = running(core);
+    heard(core, a);
+    b = new_build(core, a, 0);
+    sql(core, "UPDATE builds SET status = 'success', finished_at = 1 WHERE id = %d", (int)a);
+    sql(core, "DELETE FROM queue");
+    a = new_build(core, 0, 0);
+    sql(core, "DELETE FROM queue WHERE build_id = %d", (int)a);
+    is_int(check(core, 0, &seen), 7, "all faults");
+    is_int(seen.kinds[0], 1, "a row without its file");
+    is_int(seen.kinds[1], 1, "a file of another size");
+    is_int(seen.kinds[2], 3, "files without a row");
+    is_int(seen.kinds[3], 1, "a pending build that is not in the queue");
+    is_int(seen.kinds[4], 1, "a build that waits for nothing");
+    is_int(check(core, 1, &seen), 7, "the same, repaired");
+    is_int(check(core, 0, &seen), 1, "but for one");
+    is_int(seen.kinds[1], 1, "the damaged file, which may still be of use");
+    ok(!has(core, lost, "archive") && has(core, whole, "archive"), "rows without a file are gone");
+    start(core, b);
+    is_str(status_of(core, b), "running", "the build that waited is handed out");
+    start(core, a);
+    is_str(status_of(core, a), "running", "so is the one that was forgotten");
+    finish(core, cut, "failed");
+    fine(cib_build_erase(&core->ctx, cut), "erase");
+    sql(core,
+        "INSERT INTO queue (tagset_id, project_id, build_id) "
+        "SELECT tagset_id, project_id, id FROM builds WHERE id = %d",
+        (int)cut);
+    is_int(check(core, 1, &seen), 1, "a build in the queue that is not pending");
+    is_int(seen.kinds[3], 1, "is a fault of the queue");
+    is_int(check(core, 0, &seen), 0, "clean again");
+}
+
+static void tests(const char *driver)
+{
+    core_t *core = core_new(driver);
+
+    test_overdue(core);
+    test_expired(core);
+    test_history(core);
+    test_lease(core);
+    test_orphans(core);
+    test_check(core);
+    core_done(core);
+}
+
+int main(void)
+{
+    on_every_driver(tests);
+    return done_testing();
+}
