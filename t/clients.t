@@ -40,7 +40,7 @@ subtest '2. JSON types are strict' => sub {
 
 subtest '3. PATCH: 202, Range, Build-Status; 416 always with Range' => sub {
     my $r = append('0-5', 'hello');
-    is $r->{status}, 202, '202';
+    is $r->{status}, 202, 'status 202';
     is $r->{headers}{range}, '0-5', 'Range';
     is $r->{headers}{'build-status'}, 'running', 'Build-Status';
     for my $start (0, 3, 6, 100) {
@@ -99,7 +99,7 @@ subtest '9. exact codes' => sub {
 };
 
 subtest '10. uploads are chunked, and the URL may end in "?"' => sub {
-    is upload($build, 'y' x 100000, suffix => '?', chunked => [176, 670, 68])->{status}, 201, '201';
+    is upload($build, 'y' x 100000, suffix => '?', chunked => [176, 670, 68])->{status}, 201, 'status 201';
     is http(GET => "builds/$id/artifacts", headers => \@token)->{body}, 'y' x 100000, '  and whole';
 };
 

@@ -21,7 +21,7 @@ sub configuration {
     my $text = join '', map {"LoadModule ${_}_module $modules/mod_$_.so\n"} grep { !$out{$_} } qw(mpm_event authz_core dbd);
     $text .= "LoadModule ci_builds_module $CELL->{module}\n";
     $text .= "User $CELL->{user}\nGroup $CELL->{group}\n" if $> == 0;
-    my $port = $opt{port} // 18599;
+    my $port = $CELL->{spare_port};
     $text .= "ServerName localhost\nListen 127.0.0.1:$port\nServerRoot $dir\nPidFile $dir/httpd.pid\nErrorLog $dir/error_log\nDefaultRuntimeDir $dir\n";
     $text .= "<VirtualHost *:$port>\n$vhost\n</VirtualHost>\n";
     my $file = "$dir/httpd.conf";
@@ -124,7 +124,7 @@ subtest 'what only a start sees' => sub {
         unlink "$dir/error_log";
         my $words = qx($CELL->{httpd} -k start -f $file 2>&1);
         is $? >> 8, 0, 'a database that is not there only warns' or diag $words;
-        my $connection = eval { CIB::HTTP->connect(18599) };
+        my $connection = eval { CIB::HTTP->connect($CELL->{spare_port}) };
         if ($connection) {
             $connection->send(request_text(POST => "$V1/builds/register.json", json => { token => 'x' x 40 }));
             my $r = $connection->response;
@@ -137,7 +137,6 @@ subtest 'what only a start sees' => sub {
 };
 
 subtest 'merging' => sub {
-    my $port = 18599;
     my $file = configuration('CIBuildsMaxArtifactSize 10');
     open my $out, '>>', $file or die $!;
     print {$out} "$dbd\nCIBuilds On\nCIBuildsStorage $storage\nCIBuildsMaxArtifactSize 5\n";
@@ -150,7 +149,7 @@ subtest 'merging' => sub {
     my $build = claim($runner);
     for my $case ([10, 201], [11, 413]) {
         my ($size, $status) = @$case;
-        my $connection = CIB::HTTP->connect($port);
+        my $connection = CIB::HTTP->connect($CELL->{spare_port});
         $connection->send(request_text(POST => "$V1/builds/$build->{id}/artifacts", headers => ['Build-Token' => $build->{token}],
             multipart => [part(name => 'file', filename => 'x', body => 'x' x $size)]));
         is $connection->response->{status}, $status, "  and overrides: $size bytes give $status";

@@ -215,7 +215,7 @@ subtest 'download' => sub {
     my $bytes = join '', map { sprintf "%07d\n", $_ } 0 .. 49999;
     upload($build, $bytes, filename => 'out.zip');
     my $r = download($build);
-    is $r->{status}, 200, '200';
+    is $r->{status}, 200, 'status 200';
     my %expected = (
         'content-disposition' => 'attachment; filename=out.zip', 'content-transfer-encoding' => 'binary',
         'content-type' => 'application/octet-stream', 'x-content-type-options' => 'nosniff', 'accept-ranges' => 'bytes',

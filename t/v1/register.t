@@ -95,7 +95,7 @@ subtest 'the description of a build' => sub {
         tags => 'c',
     );
     my $r = poll($runner);
-    is $r->{status}, 201, '201';
+    is $r->{status}, 201, 'status 201';
     is $r->{headers}{'content-type'}, 'application/json', 'the type is exactly application/json';
     ok !defined $r->{headers}{'x-gitlab-last-update'}, 'no X-GitLab-Last-Update';
     like $r->{headers}{'content-length'}, qr/^\d+$/, 'with a length';

@@ -29,7 +29,7 @@ sub append {
 subtest 'it grows' => sub {
     my $build = running();
     my $r = append($build, 0, "one\n");
-    is $r->{status}, 202, '202';
+    is $r->{status}, 202, 'status 202';
     is $r->{headers}{range}, '0-4', 'Range says how much is there';
     is $r->{headers}{'build-status'}, 'running', 'Build-Status says running';
     is $r->{body}, '0-4', 'the body says the range too';

@@ -14,6 +14,9 @@ use CIB::Place qw(am_root give_to httpd_program httpd_user modules_dir run);
 
 our @INSTANCES = qw(main second hasty);
 my @VHOSTS = qw(main small noart full parking second hasty off);
+# one each, one for Apache::Test itself, one for servers that a test starts
+sub PORTS { return @VHOSTS + 2 }
+
 my @MODULES = qw(authz_core authz_host mime alias dir env setenvif reqtimeout status dbd);
 
 # new(name => 'sqlite3-event', root => DIR, top => the checkout, build => its build directory,
@@ -134,7 +137,8 @@ sub _describe {
         module    => $self->{env}{CIB_MODULE},
         httpd     => $self->_httpd,
         instances => $self->{instances},
-        ports     => { map { $_ => ++$port } @VHOSTS },
+        ports => { map { $_ => ++$port } @VHOSTS },
+        spare_port => $self->{port} + @VHOSTS + 1,
         error_log => $self->error_log,
         logs      => [glob "$t/logs/*_log"],
         pid_file  => "$t/logs/httpd.pid",

@@ -144,7 +144,7 @@ sub _until {
             return substr $text, 0, $from;
         }
         return if $self->{eof};
-        $self->_wait(0) or die "no answer within $TIMEOUT seconds\n";
+        my @ready = $self->_wait(0) or die "no answer within $TIMEOUT seconds\n";
         $self->_read;
     }
 }
@@ -153,7 +153,7 @@ sub _exactly {
     my ($self, $n) = @_;
     while (length $self->{in} < $n) {
         die "the answer breaks off: " . length($self->{in}) . " of $n bytes\n" if $self->{eof};
-        $self->_wait(0) or die "no answer within $TIMEOUT seconds\n";
+        my @ready = $self->_wait(0) or die "no answer within $TIMEOUT seconds\n";
         $self->_read;
     }
     return substr $self->{in}, 0, $n, '';

@@ -15,10 +15,11 @@ sub _bindir {
     return $dir || die "PostgreSQL is not installed\n";
 }
 
-# Make a cluster in `dir` (which is made) and start it.
+# Make a cluster in `dir` (which is made) and start it. durable => 1: as a real one, for the benchmarks.
 sub start {
-    my ($class, $dir) = @_;
+    my ($class, $dir, %options) = @_;
     my $self = bless {
+        %options,
         dir  => $dir,
         bin  => _bindir(),
         user => am_root() ? 'postgres' : scalar getpwuid $>,
@@ -33,11 +34,11 @@ sub start {
     return $self;
 }
 
-# Nothing here outlives the run, so nothing needs to survive a power cut.
+# Nothing of the tests outlives their run, so nothing needs to survive a power cut.
 sub _control {
     my ($self, $action, @more) = @_;
     my $options = join ' ', map {"-c $_"} q{listen_addresses=''}, "unix_socket_directories=$self->{dir}",
-        'fsync=off', 'max_connections=300', 'shared_buffers=32MB';
+        'fsync=' . ($self->{durable} ? 'on' : 'off'), 'max_connections=300', 'shared_buffers=32MB';
     return $self->_run('pg_ctl', '-D', "$self->{dir}/data", '-l', "$self->{dir}/log", '-w', '-o', $options,
         @more, $action);
 }

@@ -32,6 +32,7 @@ our $V1 = '/ci/api/v1';
 my $json = JSON::PP->new->utf8->canonical->allow_nonref;
 
 binmode Test::More->builder->$_, ':encoding(UTF-8)' for qw(output failure_output todo_output);
+$SIG{ALRM} = sub { require Carp; Carp::confess('this takes too long') };
 alarm($CELL->{asan} ? 900 : 300);
 
 sub _read_cell {
