@@ -1,9 +1,5 @@
 -- wrk: claim a build, finish it, again. The answers to claims bring the ids that later requests finish.
 local token = os.getenv("RUNNER_TOKEN")
-local register = wrk.format("POST", "/ci/api/v1/builds/register", {
-    ["Content-Type"] = "application/json",
-    ["User-Agent"] = "gitlab-ci-multi-runner 1.11.5 (bench; go1.7.4; linux/amd64)",
-}, '{"token":"' .. token .. '"}')
 local claimed = {}
 local threads = {}
 
@@ -13,6 +9,12 @@ end
 
 function init()
     cycles, others = 0, 0
+    headers = {
+        ["Host"] = wrk.host .. ":" .. wrk.port,
+        ["Content-Type"] = "application/json",
+        ["User-Agent"] = "gitlab-ci-multi-runner 1.11.5 (bench; go1.7.4; linux/amd64)",
+    }
+    register = wrk.format("POST", "/ci/api/v1/builds/register", headers, '{"token":"' .. token .. '"}')
 end
 
 function request()
@@ -20,7 +22,7 @@ function request()
     if not id then
         return register
     end
-    return wrk.format("PUT", "/ci/api/v1/builds/" .. id .. ".json", { ["Content-Type"] = "application/json" },
+    return wrk.format("PUT", "/ci/api/v1/builds/" .. id .. ".json", headers,
         '{"token":"' .. token .. '","state":"success"}')
 end
 

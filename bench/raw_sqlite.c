@@ -89,8 +89,9 @@ int main(int argc, char **argv)
     if (argc != 4)
         return 2;
     if (sqlite3_open(argv[1], &db) != SQLITE_OK ||
-        sqlite3_exec(db, "PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON", NULL, NULL, NULL) !=
-            SQLITE_OK)
+        sqlite3_exec(db,
+                     "PRAGMA busy_timeout=1000; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON",
+                     NULL, NULL, NULL) != SQLITE_OK)
         die(argv[1]);
     for (int i = 0; i < STATEMENTS; i++)
         if (sqlite3_prepare_v2(db, texts[i], -1, &statement[i], NULL) != SQLITE_OK)
