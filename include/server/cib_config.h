@@ -42,6 +42,9 @@ typedef enum {
 apr_int64_t cib_config_number(const server_rec *s, cib_conf_e item);
 const char *cib_config_text(const server_rec *s, cib_conf_e item);
 
+/* The servers with `CIBuilds On`, in the order in which they are written: server_rec *. */
+apr_array_header_t *cib_config_servers(server_rec *main_server, apr_pool_t *pool);
+
 /* Was CIBuildsLongPoll written at or above Timeout? */
 int cib_config_is_clamped(const server_rec *s);
 

@@ -66,6 +66,13 @@ cib_driver_e cib_store_driver(const cib_store_t *store);
  * at most 200 bytes copied to `pool`. */
 apr_time_t cib_store_last_error(cib_store_t *store, const char **text, apr_pool_t *pool);
 
+/* Have `tell` called at each failure of the database, with the text that cib_store_last_error would
+ * give: quickly, from any thread, inside sections. To be set before the store is used; NULL:
+ * nobody.
+ */
+typedef void (*cib_store_error_fn)(void *baton, const char *text);
+void cib_store_on_error(cib_store_t *store, cib_store_error_fn tell, void *baton);
+
 typedef cib_error_t *(*cib_section_fn)(cib_db_t *db, void *baton, apr_pool_t *pool);
 
 cib_error_t *cib_store_read(cib_store_t *store, const cib_source_t *source, cib_section_fn section,

@@ -213,3 +213,21 @@ const char *cib_config_text(const server_rec *s, cib_conf_e item)
 {
     return config_of(s)->values[item].text;
 }
+
+/* httpd keeps the main server first and the virtual hosts behind it, the last one first. */
+apr_array_header_t *cib_config_servers(server_rec *main_server, apr_pool_t *pool)
+{
+    apr_array_header_t *servers = apr_array_make(pool, 8, sizeof(server_rec *));
+    apr_array_header_t *enabled = apr_array_make(pool, 8, sizeof(server_rec *));
+
+    for (server_rec *s = main_server->next; s; s = s->next)
+        APR_ARRAY_PUSH(servers, server_rec *) = s;
+    APR_ARRAY_PUSH(servers, server_rec *) = main_server;
+    for (int i = servers->nelts - 1; i >= 0; i--) {
+        server_rec *s = APR_ARRAY_IDX(servers, i, server_rec *);
+
+        if (cib_config_number(s, CIB_CONF_ENABLED))
+            APR_ARRAY_PUSH(enabled, server_rec *) = s;
+    }
+    return enabled;
+}

@@ -44,12 +44,15 @@ static place_t *place_of(const server_rec *s)
 
 int cib_instances_declare(apr_pool_t *pconf, server_rec *main_server)
 {
+    const apr_array_header_t *servers = cib_config_servers(main_server, pconf);
+
     places = apr_array_make(pconf, 4, sizeof(place_t *));
     process_mutex = NULL;
-    for (server_rec *s = main_server; s; s = s->next) {
+    for (int i = 0; i < servers->nelts; i++) {
+        server_rec *s = APR_ARRAY_IDX(servers, i, server_rec *);
         place_t *place;
 
-        if (!cib_config_number(s, CIB_CONF_ENABLED) || place_of(s))
+        if (place_of(s))
             continue;
         place = apr_pcalloc(pconf, sizeof(*place));
         place->dir = cib_config_text(s, CIB_CONF_STORAGE);
@@ -77,6 +80,11 @@ apr_array_header_t *cib_instance_servers(apr_pool_t *pool)
 
 /* --- opening */
 
+static void note_failure(void *baton, const char *text)
+{
+    cib_board_db_error(baton, text);
+}
+
 static apr_status_t open_parts(cib_instance_t *instance, const char *dir, const char **what,
                                apr_pool_t *pool)
 {
@@ -93,7 +101,10 @@ static apr_status_t open_parts(cib_instance_t *instance, const char *dir, const 
     if (rv != APR_SUCCESS)
         return rv;
     *what = "open the store of";
-    return cib_store_create(&instance->store, storage, instance->gen, pool);
+    rv = cib_store_create(&instance->store, storage, instance->gen, pool);
+    if (rv == APR_SUCCESS)
+        cib_store_on_error(instance->store, note_failure, instance->slot);
+    return rv;
 }
 
 static void open_place(place_t *place)

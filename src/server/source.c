@@ -131,7 +131,6 @@ static int suits(const source_t *from, ap_dbd_t *found, apr_pool_t *pool)
         cib_quiet_over(quiet);
         return 1;
     }
-    cib_board_db_error(from->instance->slot, why);
     if (cib_quiet_may_speak(quiet, apr_time_now()))
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, from->server, "CIB0230: %s", why);
     return 0;
@@ -144,10 +143,8 @@ static apr_status_t source_open(void *baton, apr_pool_t *pool, cib_connection_t 
     const source_t *from = baton;
     ap_dbd_t *found = acquire(from->server, pool);
 
-    if (!found) {
-        cib_board_db_error(from->instance->slot, "no connection: see mod_dbd's lines in the log");
+    if (!found)
         return APR_EGENERAL;
-    }
     if (!suits(from, found, pool)) {
         dbd_close(from->server, found);
         return APR_EGENERAL;

@@ -134,18 +134,16 @@ static void warn_of_contradiction(const server_rec *s, const server_rec *first)
                          cib_config_text(s, CIB_CONF_STORAGE), rules[i].name);
 }
 
-static const server_rec *first_of_storage(const server_rec *main_server, const server_rec *s)
+static const server_rec *first_of_storage(const apr_array_header_t *servers, const char *dir)
 {
-    const char *dir = cib_config_text(s, CIB_CONF_STORAGE);
-    const server_rec *first = main_server;
+    int i = 0;
 
-    while (first != s && (!cib_config_number(first, CIB_CONF_ENABLED) ||
-                          strcmp(cib_config_text(first, CIB_CONF_STORAGE), dir)))
-        first = first->next;
-    return first;
+    while (strcmp(cib_config_text(APR_ARRAY_IDX(servers, i, server_rec *), CIB_CONF_STORAGE), dir))
+        i++;
+    return APR_ARRAY_IDX(servers, i, server_rec *);
 }
 
-static void warn(const server_rec *main_server, const server_rec *s, apr_pool_t *pool)
+static void warn(const apr_array_header_t *servers, const server_rec *s, apr_pool_t *pool)
 {
     if (cib_config_is_clamped(s))
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
@@ -153,22 +151,22 @@ static void warn(const server_rec *main_server, const server_rec *s, apr_pool_t 
                      "%" APR_TIME_T_FMT " ms at most",
                      host_name(s, pool),
                      apr_time_as_msec(cib_config_number(s, CIB_CONF_LONG_POLL)));
-    warn_of_contradiction(s, first_of_storage(main_server, s));
+    warn_of_contradiction(s, first_of_storage(servers, cib_config_text(s, CIB_CONF_STORAGE)));
 }
 
 int cib_startup_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
-    for (const server_rec *each = s; each; each = each->next) {
-        const char *error;
+    const apr_array_header_t *servers = cib_config_servers(s, ptemp);
 
-        if (!cib_config_number(each, CIB_CONF_ENABLED))
-            continue;
-        error = check_server(each, ptemp);
+    for (int i = 0; i < servers->nelts; i++) {
+        const server_rec *each = APR_ARRAY_IDX(servers, i, server_rec *);
+        const char *error = check_server(each, ptemp);
+
         if (error) {
             ap_log_error(APLOG_MARK, APLOG_EMERG, 0, each, "%s", error);
             return HTTP_INTERNAL_SERVER_ERROR;
         }
-        warn(s, each, ptemp);
+        warn(servers, each, ptemp);
     }
     return OK;
 }
@@ -201,15 +199,15 @@ static int tell(server_rec *s, const cib_verdict_t *verdict)
 
 int cib_startup_open(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
+    const apr_array_header_t *servers = cib_config_servers(s, ptemp);
     apr_array_header_t *probes = apr_array_make(ptemp, 4, sizeof(cib_probe_t));
     int status = OK;
 
-    for (server_rec *each = s; each && status == OK; each = each->next) {
+    for (int i = 0; i < servers->nelts && status == OK; i++) {
+        server_rec *each = APR_ARRAY_IDX(servers, i, server_rec *);
         cib_probe_t probe;
         cib_verdict_t verdict;
 
-        if (!cib_config_number(each, CIB_CONF_ENABLED))
-            continue;
         probe.dir = cib_config_text(each, CIB_CONF_STORAGE);
         probe.driver = cib_tree_argument(each, "DBDriver", ptemp);
         probe.params = cib_tree_argument(each, "DBDParams", ptemp);

@@ -21,6 +21,8 @@ struct cib_store_t {
     apr_thread_mutex_t *mutex; /* over what follows */
     apr_time_t error_time;
     char error_text[CIB_LAST_ERROR_LEN + 1];
+    cib_store_error_fn tell; /* or NULL */
+    void *tell_baton;
 };
 
 /* What a commit will raise: ids of runners, and the lanes that were asked for already. */

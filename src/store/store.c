@@ -47,6 +47,14 @@ void cib_store_note(cib_store_t *store, const cib_error_t *err)
     store->error_time = apr_time_now();
     apr_cpystrn(store->error_text, err->detail ? err->detail : "", sizeof(store->error_text));
     apr_thread_mutex_unlock(store->mutex);
+    if (store->tell)
+        store->tell(store->tell_baton, err->detail ? err->detail : "");
+}
+
+void cib_store_on_error(cib_store_t *store, cib_store_error_fn tell, void *baton)
+{
+    store->tell = tell;
+    store->tell_baton = baton;
 }
 
 apr_time_t cib_store_last_error(cib_store_t *store, const char **text, apr_pool_t *pool)
