@@ -143,7 +143,7 @@ TAP_UNUSED static void *APR_THREAD_FUNC thread_main(apr_thread_t *thread, void *
     must(apr_pool_create(&pool, NULL), "make a pool");
     job->body(job->fx, job->number, pool);
     apr_pool_destroy(pool);
-    apr_thread_exit(thread, APR_SUCCESS);
+    /* not by apr_thread_exit: AddressSanitizer does not see that this frame is left */
     return NULL;
 }
 
