@@ -157,7 +157,8 @@ static cib_error_t *agree(const cli_t *cli, const wish_t *wish, const cib_storag
     return CIB_OK;
 }
 
-static cib_error_t *make_storage(cli_t *cli, const wish_t *wish)
+/* `*made`: it was us, and not another init at the same time. */
+static cib_error_t *make_storage(cli_t *cli, const wish_t *wish, int *made)
 {
     const char *driver = wish->driver ? wish->driver : "sqlite3";
     apr_status_t rv;
@@ -167,7 +168,10 @@ static cib_error_t *make_storage(cli_t *cli, const wish_t *wish)
     CIB_TRY(make_dir(cli, wish));
     CIB_TRY(cli_session_become(cli));
     rv = cib_storage_create(cli->dir, driver, params_for(wish, driver), cli->pool);
-    if (rv)
+    *made = rv == APR_SUCCESS;
+    if (APR_STATUS_IS_EACCES(rv))
+        return cli_session_closed(cli);
+    if (rv && !APR_STATUS_IS_EEXIST(rv))
         return cib_error_system(cli->pool, rv, "make the storage directory %s", cli->dir);
     return CIB_OK;
 }
@@ -306,12 +310,11 @@ cib_error_t *cli_init(cli_t *cli)
 {
     wish_t wish = {0};
     const cib_storage_t *storage;
-    int made;
+    int made = 0;
 
     CIB_TRY(read_wish(cli, &wish));
-    made = access(apr_pstrcat(cli->pool, cli->dir, "/config", NULL), F_OK) != 0 && errno == ENOENT;
-    if (made)
-        CIB_TRY(make_storage(cli, &wish));
+    if (access(apr_pstrcat(cli->pool, cli->dir, "/config", NULL), F_OK) && errno == ENOENT)
+        CIB_TRY(make_storage(cli, &wish, &made));
     else
         CIB_TRY(cli_session_become(cli));
     CIB_TRY(cli_session_storage(cli, &storage));

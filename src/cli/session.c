@@ -60,14 +60,24 @@ cib_error_t *cli_session_become(cli_t *cli)
     return dir.st_uid == 0 ? CIB_OK : drop_to(cli, dir.st_uid, dir.st_gid);
 }
 
-static const char *owner_of(cli_t *cli)
+static const char *name_of(uid_t uid, apr_pool_t *pool)
 {
-    struct stat dir;
     char *user;
 
-    if (stat(cli->dir, &dir) || apr_uid_name_get(&user, dir.st_uid, cli->pool))
-        return "its owner";
-    return user;
+    return apr_uid_name_get(&user, uid, pool) ? apr_psprintf(pool, "user %ld", (long)uid) : user;
+}
+
+cib_error_t *cli_session_closed(cli_t *cli)
+{
+    struct stat dir;
+
+    if (stat(cli->dir, &dir) || dir.st_uid == geteuid())
+        return cib_error(cli->pool, CIB_REASON_FORBIDDEN, APR_SUCCESS,
+                         "%s cannot be reached by %s: a directory above it, or in it, is closed",
+                         cli->dir, name_of(geteuid(), cli->pool));
+    return cib_error(cli->pool, CIB_REASON_FORBIDDEN, APR_SUCCESS,
+                     "%s is closed to you: run " CLI_PROGRAM " as root or as %s", cli->dir,
+                     name_of(dir.st_uid, cli->pool));
 }
 
 cib_error_t *cli_session_storage(cli_t *cli, const cib_storage_t **storage)
@@ -83,9 +93,7 @@ cib_error_t *cli_session_storage(cli_t *cli, const cib_storage_t **storage)
                          "%s is no storage directory: make it with '" CLI_PROGRAM " -s %s init'",
                          cli->dir, cli->dir);
     if (APR_STATUS_IS_EACCES(rv))
-        return cib_error(cli->pool, CIB_REASON_FORBIDDEN, APR_SUCCESS,
-                         "%s is closed to you: run " CLI_PROGRAM " as root or as %s", cli->dir,
-                         owner_of(cli));
+        return cli_session_closed(cli);
     if (APR_STATUS_IS_EINVAL(rv))
         return cib_error(cli->pool, CIB_REASON_INTERNAL, APR_SUCCESS,
                          "%s/config cannot be understood", cli->dir);

@@ -11,6 +11,9 @@ cib_error_t *cli_session_become(cli_t *cli);
 /* Read the storage directory's description; NO_RECORD where it is none. */
 cib_error_t *cli_session_storage(cli_t *cli, const cib_storage_t **storage);
 
+/* The error for a storage directory that we may not enter. */
+cib_error_t *cli_session_closed(cli_t *cli);
+
 /* Open the rest: generations, store, connection. cli->ctx is whole afterwards. */
 cib_error_t *cli_session_open(cli_t *cli, const cib_storage_t *storage);
 
