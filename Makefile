@@ -5,6 +5,7 @@ CC      ?= gcc
 PREFIX  ?= /usr
 SYSBIN   = $(DESTDIR)$(PREFIX)/bin
 SYSMAN   = $(DESTDIR)$(PREFIX)/share/man
+SYSCOMP  = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 
 # What the system says is asked when a recipe first needs it, and once: nothing of it exists before
 # `make deps` has run.
@@ -51,6 +52,9 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CIB_CFLAGS) $(APR_CFLAGS) $(HTTPD_CFLAGS) $(LIB_CFLAGS) $(CFLAGS) -MMD -c -o $@ $<
+
+# what `ci-builds init` prints for LoadModule
+$(BUILD)/src/cli/cli_init.o: CIB_CFLAGS += -DCIB_MODULES_DIR='"$(LIBEXECDIR)"'
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 -include t/unit/unit.mk
@@ -103,10 +107,11 @@ lint-installed:
 	@CC='$(CC)' CFLAGS_LINT='$(CIB_CFLAGS) $(APR_CFLAGS) $(HTTPD_CFLAGS) $(LIB_CFLAGS)' t/lint
 
 install: all
-	install -d $(DESTDIR)$(LIBEXECDIR) $(SYSBIN) $(SYSMAN)/man1 $(DESTDIR)$(SYSCONFDIR)/mods-available
+	install -d $(DESTDIR)$(LIBEXECDIR) $(SYSBIN) $(SYSMAN)/man1 $(SYSCOMP) $(DESTDIR)$(SYSCONFDIR)/mods-available
 	install -m 644 $(BUILD)/mod_ci_builds.so $(DESTDIR)$(LIBEXECDIR)/
 	install -m 755 $(BUILD)/ci-builds $(SYSBIN)/
 	install -m 644 docs/ci-builds.1 $(SYSMAN)/man1/
+	install -m 644 conf/ci-builds.bash-completion $(SYSCOMP)/ci-builds
 	install -m 644 conf/ci_builds.load conf/ci_builds.conf $(DESTDIR)$(SYSCONFDIR)/mods-available/
 
 clean:
