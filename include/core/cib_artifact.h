@@ -33,7 +33,7 @@ cib_error_t *cib_upload_file_end(cib_upload_t *upload);
  * archive. */
 cib_error_t *cib_upload_commit(cib_upload_t *upload, const char *sha256, apr_time_t expire_at);
 
-/* What `expire_in` (NULL: not given) means now: 0 is never. INVALID: nonsense. */
+/* What `expire_in` (NULL or empty: not given) means now: 0 is never. INVALID: nonsense. */
 cib_error_t *cib_artifact_expiry(const cib_ctx_t *ctx, const char *expire_in,
                                  apr_time_t *expire_at);
 

@@ -61,7 +61,7 @@ cib_error_t *cib_artifact_expiry(const cib_ctx_t *ctx, const char *expire_in, ap
     apr_time_t now = apr_time_now();
 
     *expire_at = 0;
-    if (expire_in && cib_human_duration_parse(expire_in, &duration) != APR_SUCCESS)
+    if (expire_in && *expire_in && cib_human_duration_parse(expire_in, &duration) != APR_SUCCESS)
         return cib_error(ctx->pool, CIB_REASON_INVALID, APR_SUCCESS, "expire_in is not a duration");
     if (duration == CIB_UNLIMITED || duration > APR_INT64_MAX - now)
         return CIB_OK;
