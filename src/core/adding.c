@@ -279,7 +279,7 @@ static cib_error_t *copy(cib_db_t *db, const cib_build_t *old, adding_t *adding,
 static cib_error_t *retry(cib_db_t *db, void *baton, apr_pool_t *pool)
 {
     retrying_t *retrying = baton;
-    adding_t adding = {.ctx = retrying->ctx};
+    adding_t adding = {.ctx = retrying->ctx, .needs = apr_array_make(pool, 0, sizeof(apr_int64_t))};
     apr_array_header_t *needs;
     cib_project_t *project;
     cib_build_t *old;
