@@ -58,7 +58,10 @@ cib_error_t *cib_build_authenticate(const cib_ctx_t *ctx, apr_int64_t id, const 
 cib_error_t *cib_build_finish(const cib_ctx_t *ctx, const cib_build_t *build, const char *state,
                               const char *failure_reason, int has_exit_code, int exit_code,
                               int *moved);
-/* Renew heard_at: at once for the first word of a claim, else when older than a minute. Failing is
+/* How often a runner's words are written down: once a minute, and often enough that one that speaks
+ * does not look silent to CIBuildsStuckTimeout. */
+apr_interval_time_t cib_build_heard_every(const cib_ctx_t *ctx);
+/* Renew heard_at: at once for the first word of a claim, else when older than that. Failing is
  * logged, not returned. */
 void cib_build_heard(const cib_ctx_t *ctx, const cib_build_t *build);
 

@@ -2,8 +2,6 @@
  * runner. */
 #include "internal.h"
 
-#define BEAT apr_time_from_sec(60)
-
 typedef struct heartbeat_t {
     cib_sink_t sink;
     const cib_ctx_t *ctx;
@@ -18,7 +16,7 @@ static cib_error_t *beat(void *baton, const char *data, apr_size_t len)
     apr_time_t now = apr_time_now();
 
     if (now >= heart->next) {
-        heart->next = now + BEAT;
+        heart->next = now + cib_build_heard_every(heart->ctx);
         cib_build_heard(heart->ctx, heart->build);
     }
     return heart->to->write(heart->to->baton, data, len);
@@ -34,7 +32,7 @@ const cib_sink_t *cib_call_heartbeat(const cib_call_t *call, const cib_build_t *
     heart->ctx = call->ctx;
     heart->build = build;
     heart->to = to;
-    heart->next = apr_time_now() + BEAT;
+    heart->next = apr_time_now() + cib_build_heard_every(call->ctx);
     cib_build_heard(call->ctx, build);
     return &heart->sink;
 }

@@ -75,8 +75,8 @@ void cib_call_handed_out(cib_call_t *call, const cib_build_t *build);
 
 /* --- what a runner sends (heartbeat.c, trace.c, upload.c) --- */
 
-/* The runner speaks: said to the rules now, and once a minute while bytes go through the sink that
- * is returned into `to`. */
+/* The runner speaks: said to the rules now, and again and again while bytes go through the sink
+ * that is returned into `to`. */
 const cib_sink_t *cib_call_heartbeat(const cib_call_t *call, const cib_build_t *build,
                                      const cib_sink_t *to);
 /* A sink for what nobody wants. */

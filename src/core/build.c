@@ -8,7 +8,7 @@
 #include "transition.h"
 #include "util/cib_crypto.h"
 
-/* How old heard_at may grow while its runner speaks. */
+/* How old heard_at may grow while its runner speaks, unless patience is shorter. */
 #define HEARD_EVERY apr_time_from_sec(60)
 
 /* --- looking --------------------------------------------------------------------------------- */
@@ -146,11 +146,18 @@ static cib_error_t *hear(cib_db_t *db, void *baton, apr_pool_t *pool)
     return cib_q_build_heard(db, hearing->id, hearing->claim, hearing->now, pool);
 }
 
+apr_interval_time_t cib_build_heard_every(const cib_ctx_t *ctx)
+{
+    apr_interval_time_t quarter = ctx->limits->stuck_timeout / 4;
+
+    return quarter < HEARD_EVERY ? quarter : HEARD_EVERY;
+}
+
 void cib_build_heard(const cib_ctx_t *ctx, const cib_build_t *build)
 {
     hearing_t hearing = {build->id, build->claim, apr_time_now()};
     int fresh = build->heard_at && build->heard_at <= hearing.now &&
-                hearing.now - build->heard_at < HEARD_EVERY;
+                hearing.now - build->heard_at < cib_build_heard_every(ctx);
 
     if (build->status == CIB_RUNNING && !fresh)
         cib_log_error(ctx, "CIB0302", cib_write_one(ctx, hear, &hearing));
