@@ -121,13 +121,13 @@ static cib_error_t *keep_up(cib_instance_t *instance, const char *holder, apr_ti
 
 static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
-    int status;
+    /* Also when the configuration is only being tried: after that httpd goes into the background,
+     * and `apachectl start` could no longer say that it failed. */
+    int status = cib_startup_open(pconf, plog, ptemp, s);
 
-    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG)
-        return OK; /* the configuration is only being tried */
-    status = cib_startup_open(pconf, plog, ptemp, s);
-    if (status == OK)
-        status = cib_board_create(s);
+    if (status != OK || ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG)
+        return status;
+    status = cib_board_create(s);
     if (status == OK)
         status = cib_instances_declare(pconf, s);
     if (status == OK)
