@@ -71,7 +71,7 @@ subtest 'project' => sub {
     cib_fails(1, qr/\S/, qw(project set 999999999 --timeout 1));
     cib_fails(1, qr/\S/, qw(project rotate-token 999999999));
     cib_fails(1, qr/\S/, qw(project remove 999999999));
-    cib_fails(1, qr/16/, qw(project add), uniq('p'), qw(--repo-url https://x.example/ --token short));
+    cib_fails('1|2', qr/16/, qw(project add), uniq('p'), qw(--repo-url https://x.example/ --token short));
 };
 
 subtest 'runner' => sub {
@@ -85,7 +85,8 @@ subtest 'runner' => sub {
     is $show->{is_shared} ? 1 : 0, 0, '  is_shared';
     is $show->{status}, 'not_connected', '  status';
     is $show->{contacted_at}, undef, '  contacted_at';
-    is cib(qw(runner pause), $runner->{id}) && cib(qw(runner show), $runner->{id})->{status}, 'paused', 'pause';
+    cib(qw(runner pause), $runner->{id});
+    is cib(qw(runner show), $runner->{id})->{active} ? 1 : 0, 0, 'pause';
     cib(qw(runner resume), $runner->{id});
     is cib(qw(runner show), $runner->{id})->{active} ? 1 : 0, 1, 'resume';
     cib(qw(runner set), $runner->{id}, '--tags', 'c', '--description', 'other', '--no-untagged');
@@ -100,7 +101,7 @@ subtest 'runner' => sub {
     my $r = ci_builds(qw(runner add));
     like $r->{exit}, qr/^[12]$/, 'add needs --project or --shared';
     cib_fails(1, qr/\S/, qw(runner add --project 999999999));
-    cib_fails(1, qr/\S/, qw(runner add --no-untagged --project), $project->{id});
+    cib_fails('1|2', qr/\S/, qw(runner add --no-untagged --project), $project->{id});
 };
 
 subtest 'build' => sub {
@@ -143,10 +144,10 @@ subtest 'build' => sub {
     is ci_builds({ json => 0 }, qw(build trace), $ids[0])->{out}, '', '  no trace is left';
     cib_fails(1, qr/\S/, qw(build), $_, 999999999) for qw(show trace cancel retry erase artifacts);
     cib_fails(1, qr/\S/, qw(build artifacts), $id, '-o', '-');
-    cib_fails(1, qr/\S/, qw(build add --project), $project->{id}, '--sha', 'short');
+    cib_fails('1|2', qr/\S/, qw(build add --project), $project->{id}, '--sha', 'short');
     cib_fails(1, qr/\S/, qw(build add --sha), 'a' x 40, qw(--project 999999999));
     cib_fails(1, qr/\S/, qw(build add --sha), 'a' x 40, '--project', $project->{id}, qw(--depends-on 999999999));
-    cib_fails(1, qr/\S/, qw(build add --sha), 'a' x 40, '--project', $project->{id}, qw(--options nonsense));
+    cib_fails('1|2', qr/\S/, qw(build add --sha), 'a' x 40, '--project', $project->{id}, qw(--options nonsense));
     is ref cib(qw(build show), build(project => $project, sha => 'b' x 64)), 'HASH', 'a SHA of 64 digits';
     cancel_all($project);
 };

@@ -106,6 +106,13 @@ write_conf()
     } >"$RUNTIME/httpd.conf"
 }
 
+# start it in the background; its sockets are open when this comes back
+start_server()
+{
+    "$HTTPD" -f "$RUNTIME/httpd.conf" -k start || return
+    until [ -s "$RUNTIME/httpd.pid" ]; do read -r -t 0.1 <> <(:) || true; done
+}
+
 stop_server()
 {
     local pid

@@ -44,18 +44,25 @@ sub start_fails {
     unlink "$dir/error_log";
     my $words = qx($CELL->{httpd} -k start -f $file 2>&1);
     my $failed = $? >> 8;
-    if (!$failed && -e "$dir/httpd.pid") {
+    if (!$failed) {
         stop();
         return (0, $words);
     }
     return ($failed, $words . (-e "$dir/error_log" ? slurp("$dir/error_log") : ''));
 }
 
+# httpd has its sockets before `-k start` comes back, but perhaps not yet its pid file.
 sub stop {
+    wait_for('the pid file', sub { -s "$dir/httpd.pid" });
     chomp(my $pid = slurp("$dir/httpd.pid"));
     kill TERM => $pid;
     wait_for('httpd to stop', sub { !kill 0, $pid });
     return;
+}
+
+END {
+    local $?;
+    stop() if -s "$dir/httpd.pid";
 }
 
 my $dbd = "DBDriver $CELL->{driver}\nDBDParams \"$params\"\n";
@@ -117,7 +124,7 @@ subtest 'what only a start sees' => sub {
     if (is_sqlite()) {
         ($failed, $said) = start_fails(configuration("DBDriver sqlite3\nDBDParams $dir/empty.db\nCIBuilds On\nCIBuildsStorage $storage\n"));
         isnt $failed, 0, 'a database without a schema: refused';
-        like $said, qr/CIB\d{4}: .*(?:init|belong)/, '  with one line that says what to do' or diag $said;
+        like $said, qr/CIB\d{4}: .*(?:init|belong|DBDParams name)/, '  with one line that says what to do' or diag $said;
     } else {
         my $away = $params =~ s/host=\S+/host=$dir/r;
         my $file = configuration("DBDriver pgsql\nDBDParams \"$away\"\nCIBuilds On\nCIBuildsStorage $storage\n");

@@ -11,6 +11,9 @@ my $runner = runner(%hasty, project => $project);
 
 sub status_of { return build_show($_[0], 'hasty')->{status} }
 
+# what it does is worth a warning
+expect_log(qr/CIB033[12]:/);
+
 subtest 'a claim without a word goes back' => sub {
     my $id = build(%hasty, project => $project);
     my $build = claim($runner, vhost => 'hasty');
