@@ -59,6 +59,7 @@ static cib_error_t *obey(cli_t *cli)
         CIB_TRY(cli_session_become(cli));
         CIB_TRY(cli_session_storage(cli, &storage));
         CIB_TRY(cli_session_open(cli, storage));
+        CIB_TRY(cli_session_check(cli));
     }
     return command->run(cli);
 }

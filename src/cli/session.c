@@ -10,6 +10,7 @@
 #include <apr_user.h>
 #include "output.h"
 #include "session.h"
+#include "store/cib_schema.h"
 #include "store/cib_source.h"
 
 static cib_error_t *system_error(cli_t *cli, const char *what)
@@ -133,5 +134,29 @@ cib_error_t *cli_session_open(cli_t *cli, const cib_storage_t *storage)
         return cib_error(cli->pool, CIB_REASON_UNAVAILABLE, rv,
                          "the database driver %s cannot be loaded: install libaprutil1-dbd-%s",
                          storage->driver, storage->driver);
+    return CIB_OK;
+}
+
+cib_error_t *cli_session_check(cli_t *cli)
+{
+    const cib_ctx_t *ctx = &cli->ctx;
+    int known = cib_schema_version();
+    cib_schema_state_t state = {0};
+
+    CIB_TRY(cib_schema_state(ctx->store, ctx->source, &state, cli->pool));
+    if (state.instance_id && strcmp(state.instance_id, ctx->storage->id) != 0)
+        return cib_error(cli->pool, CIB_REASON_CONFLICT, APR_SUCCESS,
+                         "the database belongs to another storage directory than %s", cli->dir);
+    if (state.version < known)
+        return cib_error(
+            cli->pool, CIB_REASON_CONFLICT, APR_SUCCESS,
+            "the database's schema is version %d, this program needs %d: run '" CLI_PROGRAM
+            " -s %s init'",
+            state.version, known, cli->dir);
+    if (state.version > known)
+        return cib_error(
+            cli->pool, CIB_REASON_CONFLICT, APR_SUCCESS,
+            "the database's schema is version %d, this program knows %d: it is too old",
+            state.version, known);
     return CIB_OK;
 }

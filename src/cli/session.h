@@ -17,4 +17,8 @@ cib_error_t *cli_session_closed(cli_t *cli);
 /* Open the rest: generations, store, connection. cli->ctx is whole afterwards. */
 cib_error_t *cli_session_open(cli_t *cli, const cib_storage_t *storage);
 
+/* The database is this directory's, and of the version that the program was made for. Else
+ * CONFLICT. */
+cib_error_t *cli_session_check(cli_t *cli);
+
 #endif

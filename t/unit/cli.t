@@ -194,6 +194,32 @@ SKIP: {
     is $code, 1, '-s is stronger';
 }
 
+{
+    my @outs = map { open my $pipe, '-|', $program, '-s', "$place/met", '--json', 'init' or die $!; $pipe } 1 .. 3;
+    my %ids = map { my $line = readline $_; close $_; ($line && $codec->decode($line)->{id} // $? => 1) } @outs;
+    is scalar keys %ids, 1, 'three inits at once agree';
+    my ($code, $out) = run('-s', "$place/a \"quoted\" name", 'init');
+    like $out, qr{^CIBuildsStorage "\Q$place\E/a \\"quoted\\" name"$}m, 'quotes in the snippet';
+    my ($id) = grep {/^[0-9a-f]{32}$/} keys %ids;
+    my $other = $codec->decode((run('-s', "$place/pg", '--json', 'init'))[1])->{id};
+    my $config = do { open my $in, '<', "$place/pg/config" or die $!; local $/ = undef; <$in> };
+    $config =~ s/$other/$id/;
+    system 'cp', '-p', "$place/pg/config", "$place/pg/before";
+    open my $changed, '>', "$place/pg/config" or die $!;
+    print {$changed} $config;
+    close $changed;
+    my $err;
+    for my $command ([qw(project list)], ['init']) {
+        ($code, $out, $err) = run('-s', "$place/pg", @$command);
+        is "$code$out", '1', "@$command: another directory's database";
+        like $err, qr/belongs to another storage directory/, '  is refused';
+    }
+    unlink "$place/pg/ci-builds.db";
+    ($code, $out, $err) = run('-s', "$place/pg", 'stats');
+    is $code, 1, 'a database that is gone';
+    ok !-e "$place/pg/ci-builds.db", '  is not made anew';
+}
+
 # ---- projects
 
 my $project = json(qw(project add), 'demo', '--repo-url', 'http://git.example.com/demo.git');
