@@ -150,7 +150,7 @@ apr_interval_time_t cib_build_heard_every(const cib_ctx_t *ctx)
 {
     apr_interval_time_t quarter = ctx->limits->stuck_timeout / 4;
 
-    return quarter < HEARD_EVERY ? quarter : HEARD_EVERY;
+    return quarter > 0 && quarter < HEARD_EVERY ? quarter : HEARD_EVERY;
 }
 
 void cib_build_heard(const cib_ctx_t *ctx, const cib_build_t *build)
