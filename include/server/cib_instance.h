@@ -15,6 +15,7 @@ typedef struct cib_instance_t {
     cib_generation_t *gen;
     server_rec *server; /* the first virtual host that names it */
     cib_slot_t *slot;   /* its numbers in shared memory */
+    apr_time_t asleep;  /* until then its database is not asked for connections (source.c) */
 } cib_instance_t;
 
 /* optional_fn_retrieve: find mod_dbd's functions. */
@@ -37,7 +38,8 @@ apr_array_header_t *cib_instance_servers(apr_pool_t *pool);
 
 /* mod_dbd as a source of connections, for a virtual host. Checks, at the first sight of each
  * connection, that the database belongs to the storage and has the schema (else the connection is
- * refused, and the log says why, once a minute). In `pool`; NULL where there is no instance. */
+ * refused, and the log says why, once a minute). A database that lets those who connect wait until
+ * they give up is left alone for a moment. In `pool`; NULL where there is no instance. */
 const cib_source_t *cib_instance_source(server_rec *s, apr_pool_t *pool);
 
 /* One line that says why a database in that state does not suit the storage and this program, and

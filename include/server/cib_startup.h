@@ -2,7 +2,8 @@
  *
  * check_config: what can be said without opening anything (configtest shows it): a missing
  * directive, mod_dbd or mod_watchdog, a storage directory that is none, its owner. post_config:
- * what opens the storage or the database, in a short-lived fork as httpd's User.
+ * what opens the storage or the database, in a short-lived fork as httpd's User; at a start in the
+ * first pass over the configuration, while `apachectl start` still waits for the verdict.
  */
 #ifndef CIB_STARTUP_H
 #define CIB_STARTUP_H

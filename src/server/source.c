@@ -14,8 +14,12 @@
 
 APLOG_USE_MODULE(ci_builds);
 
-/* A first attempt that failed slower than that had a time-out: the second would have one too. */
+/* An attempt that failed slower than that had a time-out, and so will the next. */
 #define FAILED_FAST apr_time_from_msec(500)
+
+/* For at most so long after it: mod_dbd lets one thread connect at a time, so that many who wait
+ * for a database that does not answer would wait for each other too. */
+#define SLEEP_MAX apr_time_from_sec(5)
 
 /* In a connection's pool: the id of the instance it was found to suit. */
 static const char suits_key[] = "cib_suits";
@@ -35,15 +39,44 @@ void cib_instances_find_dbd(void)
     dbd_close = APR_RETRIEVE_OPTIONAL_FN(ap_dbd_close);
 }
 
+/* May this thread ask? Once the database has let somebody wait for nothing, one does at a time. */
+static int may_ask(cib_instance_t *instance, apr_time_t now)
+{
+    apr_time_t until = __atomic_load_n(&instance->asleep, __ATOMIC_RELAXED);
+
+    if (!until)
+        return 1;
+    if (now < until && until - now <= SLEEP_MAX)
+        return 0;
+    return __atomic_compare_exchange_n(&instance->asleep, &until, now + SLEEP_MAX, 0,
+                                       __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+static void asked(cib_instance_t *instance, int found, apr_interval_time_t took)
+{
+    apr_time_t until = 0;
+
+    if (!found && took >= FAILED_FAST)
+        until = apr_time_now() + (took < SLEEP_MAX ? took : SLEEP_MAX);
+    if (until || __atomic_load_n(&instance->asleep, __ATOMIC_RELAXED))
+        __atomic_store_n(&instance->asleep, until, __ATOMIC_RELAXED);
+}
+
 /* mod_dbd gives up when the connection it happened to pick turns out dead; the next one it picks or
  * makes may well live. */
-static ap_dbd_t *acquire(server_rec *s, apr_pool_t *pool)
+static ap_dbd_t *acquire(const source_t *from, apr_pool_t *pool)
 {
     apr_time_t begun = apr_time_now();
-    ap_dbd_t *found = dbd_open ? dbd_open(pool, s) : NULL;
+    apr_interval_time_t took = 0;
+    ap_dbd_t *found = NULL;
 
-    if (!found && dbd_open && apr_time_now() - begun < FAILED_FAST)
-        found = dbd_open(pool, s);
+    if (!dbd_open || !may_ask(from->instance, begun))
+        return NULL;
+    for (int tries = 0; !found && tries < 2 && took < FAILED_FAST; tries++) {
+        found = dbd_open(pool, from->server);
+        took = apr_time_now() - begun;
+    }
+    asked(from->instance, found != NULL, took);
     return found;
 }
 
@@ -141,7 +174,7 @@ static int suits(const source_t *from, ap_dbd_t *found, apr_pool_t *pool)
 static apr_status_t source_open(void *baton, apr_pool_t *pool, cib_connection_t *connection)
 {
     const source_t *from = baton;
-    ap_dbd_t *found = acquire(from->server, pool);
+    ap_dbd_t *found = acquire(from, pool);
 
     if (!found)
         return APR_EGENERAL;

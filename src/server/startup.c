@@ -9,6 +9,7 @@
 
 #include <httpd.h>
 #include <http_config.h>
+#include <http_core.h>
 #include <http_log.h>
 #include <unixd.h>
 
@@ -197,12 +198,33 @@ static int tell(server_rec *s, const cib_verdict_t *verdict)
     return verdict->kind == CIB_VERDICT_STOP ? HTTP_INTERNAL_SERVER_ERROR : OK;
 }
 
+/* httpd reads its configuration twice at a start: what the first pass has just looked at, the
+ * second need not wait for again. A restart has one pass. */
+static int was_just_done(void)
+{
+    static const char key[] = "ci_builds_probed";
+    int *probed = ap_retained_data_get(key);
+
+    if (!probed)
+        probed = ap_retained_data_create(key, sizeof(*probed));
+    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
+        *probed = 1;
+        return 0;
+    }
+    if (!*probed)
+        return 0;
+    *probed = 0;
+    return 1;
+}
+
 int cib_startup_open(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     const apr_array_header_t *servers = cib_config_servers(s, ptemp);
     apr_array_header_t *probes = apr_array_make(ptemp, 4, sizeof(cib_probe_t));
     int status = OK;
 
+    if (was_just_done())
+        return OK;
     for (int i = 0; i < servers->nelts && status == OK; i++) {
         server_rec *each = APR_ARRAY_IDX(servers, i, server_rec *);
         cib_probe_t probe;

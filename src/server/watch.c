@@ -18,9 +18,13 @@ APLOG_USE_MODULE(ci_builds);
 
 #define INTERVAL apr_time_from_sec(1)
 
+/* While the database is away: mod_dbd logs each attempt to reach it. */
+#define PAUSE apr_time_from_sec(5)
+
 typedef struct watch_t {
     server_rec *server;
     cib_watch_turn_fn turn;
+    apr_time_t pause_from; /* of this process; 0: none */
 } watch_t;
 
 /* Names this process among all hosts that share the database. */
@@ -44,27 +48,36 @@ static void tell(cib_instance_t *instance, const cib_error_t *err, apr_pool_t *p
         return;
     }
     if (cib_quiet_may_speak(quiet, apr_time_now()))
-        ap_log_error(APLOG_MARK, APLOG_ERR, err->rv, instance->server, "CIB0240: upkeep of %s: %s",
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, instance->server, "CIB0240: upkeep of %s: %s",
                      instance->storage->dir, cib_error_text(err, pool));
 }
 
-static apr_status_t take_turn(int state, void *data, apr_pool_t *pool)
+static int is_paused(const watch_t *watch, apr_time_t now)
 {
-    const watch_t *watch = data;
-    cib_instance_t *instance;
-    apr_time_t since;
-    cib_error_t *err;
+    return now >= watch->pause_from && now - watch->pause_from < PAUSE;
+}
 
-    if (state != AP_WATCHDOG_STATE_RUNNING)
+static void take_turn(watch_t *watch, cib_instance_t *instance, apr_pool_t *pool)
+{
+    apr_time_t since = cib_board_turn_begins(instance->slot, apr_time_now());
+    cib_error_t *err = watch->turn(instance, holder_name(pool), since, pool);
+    int heard = !err || err->reason != CIB_REASON_UNAVAILABLE;
+
+    cib_board_turn_ends(instance->slot, apr_time_now(), heard);
+    watch->pause_from = heard ? 0 : apr_time_now();
+    tell(instance, err, pool);
+}
+
+static apr_status_t on_watchdog(int state, void *data, apr_pool_t *pool)
+{
+    watch_t *watch = data;
+    cib_instance_t *instance;
+
+    if (state != AP_WATCHDOG_STATE_RUNNING || is_paused(watch, apr_time_now()))
         return APR_SUCCESS;
     instance = cib_instance_of(watch->server);
-    if (!instance)
-        return APR_SUCCESS;
-    since = cib_board_turn_begins(instance->slot, apr_time_now());
-    err = watch->turn(instance, holder_name(pool), since, pool);
-    cib_board_turn_ends(instance->slot, apr_time_now(),
-                        !err || err->reason != CIB_REASON_UNAVAILABLE);
-    tell(instance, err, pool);
+    if (instance)
+        take_turn(watch, instance, pool);
     return APR_SUCCESS;
 }
 
@@ -74,7 +87,7 @@ static apr_status_t watch_server(server_rec *s, int number, cib_watch_turn_fn tu
     APR_OPTIONAL_FN_TYPE(ap_watchdog_get_instance) * get_instance;
     APR_OPTIONAL_FN_TYPE(ap_watchdog_register_callback) * register_callback;
     const char *name = apr_psprintf(pconf, "_ci_builds_%d_", number);
-    watch_t *watch = apr_palloc(pconf, sizeof(*watch));
+    watch_t *watch = apr_pcalloc(pconf, sizeof(*watch));
     ap_watchdog_t *watchdog;
     apr_status_t rv;
 
@@ -85,7 +98,7 @@ static apr_status_t watch_server(server_rec *s, int number, cib_watch_turn_fn tu
     watch->server = s;
     watch->turn = turn;
     rv = get_instance(&watchdog, name, 0, 1, pconf);
-    return rv == APR_SUCCESS ? register_callback(watchdog, INTERVAL, watch, take_turn) : rv;
+    return rv == APR_SUCCESS ? register_callback(watchdog, INTERVAL, watch, on_watchdog) : rv;
 }
 
 int cib_watch_register(apr_pool_t *pconf, server_rec *s, cib_watch_turn_fn turn)

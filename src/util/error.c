@@ -83,7 +83,7 @@ const char *cib_error_text(const cib_error_t *err, apr_pool_t *pool)
     if (!err)
         return "success";
     text = err->detail ? err->detail : message_text(err, pool);
-    if (err->rv == APR_SUCCESS)
+    if (err->rv == APR_SUCCESS || err->rv == APR_EGENERAL) /* whose text says nothing */
         return text;
     return apr_pstrcat(pool, text, ": ", apr_strerror(err->rv, cause, sizeof(cause)), NULL);
 }
