@@ -92,10 +92,6 @@ cib_error_t *cib_q_variable_add(cib_db_t *db, apr_int64_t build_id, int position
                                 const cib_variable_t *variable, apr_pool_t *pool); /* W */
 cib_error_t *cib_q_need_add(cib_db_t *db, apr_int64_t build_id, apr_int64_t needs_id,
                             apr_pool_t *pool); /* W */
-/* Spec and needs of one build for another (retry). Not its variables: secrets are sealed for their
- * build, so core copies those. W */
-cib_error_t *cib_q_build_copy_parts(cib_db_t *db, apr_int64_t from, apr_int64_t to,
-                                    apr_pool_t *pool);
 
 cib_error_t *cib_q_build(cib_db_t *db, apr_int64_t id, cib_build_t **build, apr_pool_t *pool);
 /* Hold these builds (ids, apr_int64_t) as they are until the section's end: what is read of them

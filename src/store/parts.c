@@ -122,22 +122,3 @@ cib_error_t *cib_q_needs_move(cib_db_t *db, apr_int64_t from, apr_int64_t to, ap
     CIB_TRY(cib_db_change(db, &needs_repeat, CIB_ARGS(CIB_INT(to), CIB_INT(from)), NULL, pool));
     return cib_db_change(db, &needs_drop, CIB_ARGS(CIB_INT(from)), NULL, pool);
 }
-
-/* --- for another build */
-
-static const cib_sql_t copies[] = {
-    {"INSERT INTO build_specs (build_id, commands, options) "
-     "SELECT CAST(%lld AS bigint), commands, options FROM build_specs WHERE build_id = %lld",
-     NULL},
-    {"INSERT INTO build_needs (build_id, needs_id) "
-     "SELECT CAST(%lld AS bigint), needs_id FROM build_needs WHERE build_id = %lld",
-     NULL},
-};
-
-cib_error_t *cib_q_build_copy_parts(cib_db_t *db, apr_int64_t from, apr_int64_t to,
-                                    apr_pool_t *pool)
-{
-    for (apr_size_t i = 0; i < sizeof(copies) / sizeof(copies[0]); i++)
-        CIB_TRY(cib_db_change(db, &copies[i], CIB_ARGS(CIB_INT(to), CIB_INT(from)), NULL, pool));
-    return CIB_OK;
-}
