@@ -1,7 +1,8 @@
 /* Builds: how they begin, and every step they take.
  *
  *   created -> pending -> running -> success | failed | canceled
- *   created -> skipped      pending -> canceled | failed      running -> pending (a claim undone)
+ *   created -> skipped | canceled     pending -> canceled | failed
+ *   running -> pending (a claim undone)     skipped -> created (what it waited for is retried)
  *
  * src/core/transition.c owns every step: guarded by the state it comes from, in one transaction
  * with all that follows from it (dependents that become pending or skipped), so that a late or
@@ -65,7 +66,8 @@ apr_interval_time_t cib_build_heard_every(const cib_ctx_t *ctx);
  * logged, not returned. */
 void cib_build_heard(const cib_ctx_t *ctx, const cib_build_t *build);
 
-/* CONFLICT says why it cannot be. */
+/* Whatever has not ended can be canceled, and whatever has can be retried; a retry reopens what was
+ * skipped for it. CONFLICT says why it cannot be. */
 cib_error_t *cib_build_cancel(const cib_ctx_t *ctx, apr_int64_t id);
 cib_error_t *cib_build_retry(const cib_ctx_t *ctx, apr_int64_t id, apr_int64_t *new_id);
 /* Trace and artifacts go, erased_at is set. Only ended builds that are not erased yet. */

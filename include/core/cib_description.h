@@ -19,11 +19,10 @@ typedef struct cib_description_t {
     const char *token;    /* the build's, of this claim */
     const char *repo_url; /* with user info where the project wants it */
     const char *commands;
-    json_object *options;    /* an object; owned by the description's pool */
-    cib_artifact_t *archive; /* its own, NULL: none */
-    apr_array_header_t
-        *variables;                   /* cib_variable_t *, plain: the build's public ones, then its
-                                         secret    ones; the predefined ones are the dialect's to name */
+    json_object *options;             /* an object; owned by the description's pool */
+    cib_artifact_t *archive;          /* its own, NULL: none */
+    apr_array_header_t *variables;    /* cib_variable_t *, plain: the build's public ones, then its
+                                         secret ones; the predefined ones are the dialect's to name */
     apr_array_header_t *dependencies; /* cib_dependency_t *, by id */
 } cib_description_t;
 

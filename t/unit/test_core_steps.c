@@ -260,6 +260,44 @@ static void test_race(core_t *core)
     is_int(lost, 0, "no dependent is forgotten");
 }
 
+/* --- a need that ends while somebody adds what needs it */
+
+static apr_int64_t added[2];
+
+static void end_or_add(fixture_t *fx, int number, apr_pool_t *pool)
+{
+    core_t mine = *race.core;
+
+    if (!number) {
+        end_one(fx, 0, pool);
+        return;
+    }
+    mine.pool = mine.ctx.pool = pool;
+    for (int i = 0; i < 2; i++)
+        added[i] = new_build(&mine, race.needs[0]->id, 0);
+}
+
+static void test_race_adding(core_t *core)
+{
+    int lost = 0;
+
+    race.core = core;
+    for (int i = 0; i < 25; i++) {
+        apr_int64_t a = new_build(core, 0, 0);
+        const char *want = i % 3 ? "pending" : "skipped";
+
+        start(core, a);
+        race.needs[0] = build_of(core, a);
+        race.states[0] = i % 3 ? "success" : "failed";
+        in_threads(core->fx, 2, end_or_add);
+        lost += strcmp(status_of(core, added[0]), want) != 0;
+        lost += strcmp(status_of(core, added[1]), want) != 0;
+        if (i % 3)
+            start(core, added[1]);
+    }
+    is_int(lost, 0, "nobody waits for what has ended");
+}
+
 /* --- beginning */
 
 static void refused(core_t *core, const cib_build_new_t *fresh, const char *what)
@@ -400,6 +438,7 @@ static void tests(const char *driver)
     test_skip_and_reopen(core);
     test_retry_of_dependents(core);
     test_race(core);
+    test_race_adding(core);
     test_validation(core);
     test_many(core);
     test_remove_project(core);
