@@ -14,6 +14,13 @@ static void tell(const cib_ctx_t *ctx, const cib_error_t *err, const char *id, a
                           cib_error_text(err, ctx->pool)));
 }
 
+/* `err` is what became of the undoing: a build that is gone needs none. */
+static void note_undone(const cib_ctx_t *ctx, const cib_error_t *err, apr_int64_t id)
+{
+    if (err && err->reason != CIB_REASON_NO_RECORD)
+        tell(ctx, err, "CIB0402", id, "its claim cannot be undone now, upkeep will");
+}
+
 /* Fail what can never be described, or it would stop its queue; put anything else back. */
 static cib_error_t *give_up(const cib_ctx_t *ctx, apr_int64_t runner_id, apr_int64_t id,
                             const cib_error_t *why)
@@ -35,8 +42,7 @@ static void undo(const cib_ctx_t *ctx, apr_int64_t runner_id, apr_int64_t id,
 
     tell(ctx, why, "CIB0401", id, "it was claimed and cannot be described");
     err = give_up(ctx, runner_id, id, why);
-    if (err && err->reason != CIB_REASON_NO_RECORD)
-        tell(ctx, err, "CIB0402", id, "its claim cannot be undone now, upkeep will");
+    note_undone(ctx, err, id);
 }
 
 void cib_call_take_back(cib_call_t *call, const cib_build_t *build, const cib_error_t *why)
@@ -86,6 +92,5 @@ void cib_call_handed_out(cib_call_t *call, const cib_build_t *build)
                           ": its runner went away before the answer, the claim is undone",
                           build->id));
     err = cib_build_requeue(ctx, build->id, build->claim);
-    if (err)
-        tell(ctx, err, "CIB0402", build->id, "its claim cannot be undone now, upkeep will");
+    note_undone(ctx, err, build->id);
 }
