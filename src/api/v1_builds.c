@@ -54,7 +54,7 @@ static cib_error_t *next_build(cib_call_t *call, cib_claim_t *claim,
 int cib_v1_builds_register(request_rec *r, const cib_route_match_t *match)
 {
     cib_call_t call = {.r = r};
-    cib_claim_t claim = {0, NULL};
+    cib_claim_t claim = {.build_id = 0};
     cib_description_t *description = NULL;
     json_object *answer = NULL;
     cib_error_t *err = next_build(&call, &claim, &description);
