@@ -6,8 +6,8 @@
  * takes. A shared one's are found by hopping, for each tag set it takes, from project to next
  * project that has something pending.
  *
- * The heads are sought by scalar subqueries and lateral joins with a limit on purpose: these a
- * planner cannot turn into a join that reads all of the queue.
+ * The heads are sought by scalar subqueries for one row in the key's order on purpose: these a
+ * planner cannot turn into a join that reads all of the queue, whatever it thinks of its size.
  */
 #include "internal.h"
 #include "store/cib_questions.h"
@@ -17,7 +17,7 @@
 #define MAX_ROUNDS 12
 #define FIRST_WINDOW 8
 #define WINDOW_FACTOR 4
-#define MAX_WINDOW 512
+#define MAX_WINDOW 64
 
 /* Rounds after which it waits for the first candidate's lock instead of skipping it: who holds it
  * may yet roll back. */
@@ -25,9 +25,11 @@
 
 #define OPEN_PROJECT "p.builds_enabled = 1 AND p.removing = 0"
 
-/* Is anything at all pending with the tag set of `t`? */
+/* Is anything at all pending with the tag set of `t`? (In the key's order, or else PostgreSQL might
+ * hope to come upon one soon by reading the table.) */
 #define TAGSET_IS_LIVE                                                                             \
-    "(SELECT q.build_id FROM queue q WHERE q.tagset_id = t.tagset_id LIMIT 1) IS NOT NULL"
+    "(SELECT q.project_id FROM queue q WHERE q.tagset_id = t.tagset_id "                           \
+    "ORDER BY q.project_id LIMIT 1) IS NOT NULL"
 
 #define HEAD_OF(tagset, project)                                                                   \
     "(SELECT q.build_id FROM queue q WHERE q.tagset_id = " tagset " AND q.project_id = " project   \
@@ -152,6 +154,8 @@ static cib_error_t *claim_sqlite(cib_db_t *db, const cib_runner_t *runner, apr_t
 /* --- claiming on PostgreSQL, in one statement among many at once
  *
  * head       the first lanes in order, at most a window of them
+ * hop        from build to next build of these, at most a window of each; one by one, for asked for
+ *            several at once a planner that thinks the lane short would read and sort all of it
  * candidate  the first builds of these in order, at most a window
  * picked     the first of them that nobody else has locked
  * gone       its row of the queue
@@ -161,11 +165,14 @@ static cib_error_t *claim_sqlite(cib_db_t *db, const cib_runner_t *runner, apr_t
  * Arguments after those of `head`: window, window, the runner, shared, now.
  */
 #define CLAIM_TAIL(lock)                                                                           \
+    "hop (running, tagset_id, project_id, build_id, n) AS ("                                       \
+    "SELECT h.running, h.tagset_id, h.project_id, h.build_id, 1 FROM head h "                      \
+    "UNION ALL SELECT h.running, h.tagset_id, h.project_id, "                                      \
+    "(SELECT q.build_id FROM queue q WHERE q.tagset_id = h.tagset_id "                             \
+    "AND q.project_id = h.project_id AND q.build_id > h.build_id ORDER BY q.build_id LIMIT 1), "   \
+    "h.n + 1 FROM hop h WHERE h.build_id IS NOT NULL AND h.n < %lld), "                            \
     "candidate AS MATERIALIZED ("                                                                  \
-    "SELECT h.running, c.tagset_id, c.project_id, c.build_id FROM head h CROSS JOIN LATERAL ("     \
-    "SELECT q.tagset_id, q.project_id, q.build_id FROM queue q WHERE q.tagset_id = h.tagset_id "   \
-    "AND q.project_id = h.project_id ORDER BY q.build_id LIMIT %lld) c "                           \
-    "ORDER BY h.running, c.build_id LIMIT %lld), "                                                 \
+    "SELECT * FROM hop WHERE build_id IS NOT NULL ORDER BY running, build_id LIMIT %lld), "        \
     "picked AS ("                                                                                  \
     "SELECT q.tagset_id, q.project_id, q.build_id FROM candidate c JOIN queue q "                  \
     "ON q.tagset_id = c.tagset_id AND q.project_id = c.project_id AND q.build_id = c.build_id "    \
@@ -181,7 +188,7 @@ static cib_error_t *claim_sqlite(cib_db_t *db, const cib_runner_t *runner, apr_t
 
 /* Arguments: the runner twice, window. */
 #define SPECIFIC_HEAD                                                                              \
-    "WITH head AS MATERIALIZED ("                                                                  \
+    "WITH RECURSIVE head AS MATERIALIZED ("                                                        \
     "SELECT * FROM (SELECT t.tagset_id, p.id AS project_id, 0 AS running, " HEAD_OF(               \
         "t.tagset_id", "p.id") " AS build_id " SPECIFIC_LANES " OFFSET 0) every "                  \
                                "WHERE build_id IS NOT NULL ORDER BY build_id LIMIT %lld), "

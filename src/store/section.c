@@ -34,12 +34,11 @@ void cib_raise_now(cib_db_t *db)
 
     if (!cib_raise_any(db))
         return;
-    if (db->raises.all) {
+    if (db->raises.all)
         cib_generation_raise_all(db->store->gen);
-        return;
-    }
-    for (int i = 0; i < runners->nelts; i++)
+    for (int i = 0; i < runners->nelts && !db->raises.all; i++)
         cib_generation_raise(db->store->gen, APR_ARRAY_IDX(runners, i, apr_int64_t));
+    cib_generation_announce(db->store->gen);
 }
 
 void cib_db_raise_runner(cib_db_t *db, apr_int64_t runner_id)
