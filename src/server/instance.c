@@ -145,6 +145,7 @@ void cib_instances_open(apr_pool_t *pool, server_rec *main_server)
         place->tried = apr_time_now();
         open_place(place);
     }
+    cib_watch_begin(pool, main_server);
 }
 
 static cib_instance_t *opened(const place_t *place)

@@ -56,4 +56,10 @@ typedef struct cib_verdict_t {
  * returns, after 10 seconds at most. The verdict's line lives in `pool`. */
 void cib_probe_run(const cib_probe_t *probe, cib_verdict_t *verdict, apr_pool_t *pool);
 
+/* --- watch.c */
+
+/* child_init: from here on there are turns of upkeep, until `pool` ends, which waits for the one
+ * that is being taken. */
+void cib_watch_begin(apr_pool_t *pool, server_rec *s);
+
 #endif

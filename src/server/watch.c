@@ -5,6 +5,7 @@
 #include <apr_network_io.h>
 #include <apr_optional.h>
 #include <apr_strings.h>
+#include <apr_thread_rwlock.h>
 
 #include <httpd.h>
 #include <http_config.h>
@@ -26,6 +27,26 @@ typedef struct watch_t {
     cib_watch_turn_fn turn;
     apr_time_t pause_from; /* of this process; 0: none */
 } watch_t;
+
+/* mod_watchdog's threads outlive the child's pool, and with it the connections and the stores. A
+ * turn is a reader of this lock; the end of the pool becomes its writer and stays that. */
+static apr_thread_rwlock_t *ending;
+
+static apr_status_t end_turns(void *lock)
+{
+    return apr_thread_rwlock_wrlock(lock);
+}
+
+void cib_watch_begin(apr_pool_t *pool, server_rec *s)
+{
+    apr_thread_rwlock_t *made;
+
+    /* in the process's pool: the threads ask for it to the last */
+    if (apr_thread_rwlock_create(&made, s->process->pool) != APR_SUCCESS)
+        return;
+    apr_pool_pre_cleanup_register(pool, made, end_turns);
+    __atomic_store_n(&ending, made, __ATOMIC_RELEASE);
+}
 
 /* Names this process among all hosts that share the database. */
 static const char *holder_name(apr_pool_t *pool)
@@ -70,14 +91,18 @@ static void take_turn(watch_t *watch, cib_instance_t *instance, apr_pool_t *pool
 
 static apr_status_t on_watchdog(int state, void *data, apr_pool_t *pool)
 {
+    apr_thread_rwlock_t *lock = __atomic_load_n(&ending, __ATOMIC_ACQUIRE);
     watch_t *watch = data;
     cib_instance_t *instance;
 
     if (state != AP_WATCHDOG_STATE_RUNNING || is_paused(watch, apr_time_now()))
         return APR_SUCCESS;
+    if (!lock || apr_thread_rwlock_tryrdlock(lock) != APR_SUCCESS)
+        return APR_SUCCESS;
     instance = cib_instance_of(watch->server);
     if (instance)
         take_turn(watch, instance, pool);
+    apr_thread_rwlock_unlock(lock);
     return APR_SUCCESS;
 }
 
