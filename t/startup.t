@@ -57,6 +57,7 @@ sub stop {
     chomp(my $pid = slurp("$dir/httpd.pid"));
     kill TERM => $pid;
     wait_for('httpd to stop', sub { !kill 0, $pid });
+    unlink "$dir/httpd.pid";    # one that was stopped before it was ready leaves it
     return;
 }
 
