@@ -78,7 +78,9 @@ typedef cib_error_t *(*cib_section_fn)(cib_db_t *db, void *baton, apr_pool_t *po
 cib_error_t *cib_store_read(cib_store_t *store, const cib_source_t *source, cib_section_fn section,
                             void *baton, apr_pool_t *pool);
 
-/* CIB_WRITE_ONE: the section runs exactly one statement that changes anything. */
+/* CIB_WRITE_ONE: the section runs exactly one statement that changes anything. On PostgreSQL it may
+ * have been committed twice when a connection is lost at the wrong moment, so it is for what bears
+ * that: a word heard, a lease, a claim (the first build goes back when nothing is heard of it). */
 typedef enum { CIB_WRITE_MANY = 0, CIB_WRITE_ONE = 1 } cib_write_e;
 cib_error_t *cib_store_write(cib_store_t *store, const cib_source_t *source, cib_write_e kind,
                              cib_section_fn section, void *baton, apr_pool_t *pool);

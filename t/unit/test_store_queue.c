@@ -1,4 +1,6 @@
 /* The queue: who gets what, in which order, and each build once. */
+#include <signal.h>
+
 #include "store_fixture.h"
 
 typedef struct world_t {
@@ -433,6 +435,29 @@ static void test_processes(fixture_t *fx, const world_t *w)
     is_int(count_of(fx, LEFT), 0, "none left");
 }
 
+/* Processes that are killed while they claim take nothing with them but what they were given. */
+static void test_killed_claimers(fixture_t *fx, const world_t *w)
+{
+    apr_array_header_t *ids[2];
+    pid_t pids[4];
+
+    put(fx, w->a, w->plain, 2 * BUILDS);
+    fixture_detach(fx);
+    for (int i = 0; i < 4; i++)
+        pids[i] = fork_child(fx, claim_in_child, i);
+    while (count_of(fx, LEFT) > BUILDS)
+        apr_thread_yield();
+    kill(pids[0], SIGKILL);
+    kill(pids[1], SIGKILL);
+    for (int i = 0; i < 4; i++)
+        exit_code(pids[i]);
+    fixture_attach(fx);
+    is_int(count_of(fx, WRONG), 0, "two of four are killed: each claimed once");
+    is_int(count_of(fx, LEFT), 0, "none left");
+    is_fine(reading(fx, strays, ids), "look for strays");
+    is_int(ids[0]->nelts + ids[1]->nelts, 0, "none");
+}
+
 static void tests(const char *driver)
 {
     fixture_t *fx = fixture_new(driver);
@@ -451,6 +476,7 @@ static void tests(const char *driver)
     memset(claimed_by_thread, 0, sizeof(claimed_by_thread));
     test_threads(fx, &world);
     test_processes(fx, &world);
+    test_killed_claimers(fx, &world);
     fixture_done(fx);
 }
 

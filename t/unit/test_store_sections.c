@@ -177,6 +177,33 @@ static void test_terminated(fixture_t *fx)
     is_int(rotation_now(fx), before + 3, "and counted once");
 }
 
+/* --- a process is killed in the middle of a section */
+
+static cib_error_t *rotate_and_die(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    int rotation;
+
+    CIB_TRY(cib_q_registration_rotate(db, &rotation, pool));
+    raise(SIGKILL);
+    return CIB_OK;
+}
+
+static int die_writing(fixture_t *fx, int number)
+{
+    return writing(fx, rotate_and_die, NULL) != CIB_OK;
+}
+
+static void test_killed_writer(fixture_t *fx)
+{
+    int before = rotation_now(fx);
+
+    fixture_detach(fx);
+    is_int(exit_code(fork_child(fx, die_writing, 0)), 1000 + SIGKILL, "a writer is killed");
+    fixture_attach(fx);
+    is_fine(writing(fx, rotate, NULL), "writing goes on");
+    is_int(rotation_now(fx), before + 1, "what it did is undone");
+}
+
 /* --- SQLite: a foreign writer holds the database */
 
 typedef struct holder_t {
@@ -387,6 +414,7 @@ static void tests(const char *driver)
     test_threads(fx);
     test_swallowed(fx);
     test_stale(fx);
+    test_killed_writer(fx);
     test_raises(fx, &lanes);
     if (sqlite) {
         test_busy(fx);
