@@ -25,7 +25,7 @@ static const cib_dialect_t *const dialects[] = {&cib_v1, NULL};
 
 /* --- directives */
 
-#define ITEM(item) ((void *)(apr_uintptr_t)(item))
+#define ITEM(item) (&cib_config_mark[item])
 #define FLAG(name, item, help) AP_INIT_FLAG(name, cib_config_set_flag, ITEM(item), RSRC_CONF, help)
 #define TEXT(name, item, help) AP_INIT_TAKE1(name, cib_config_set_text, ITEM(item), RSRC_CONF, help)
 #define SIZE(name, item, help) AP_INIT_TAKE1(name, cib_config_set_size, ITEM(item), RSRC_CONF, help)

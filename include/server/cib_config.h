@@ -19,7 +19,7 @@ const char *cib_config_set_text(cmd_parms *cmd, void *dummy, const char *arg); /
 const char *cib_config_set_size(cmd_parms *cmd, void *dummy, const char *arg);
 const char *cib_config_set_duration(cmd_parms *cmd, void *dummy, const char *arg);
 
-/* What a directive sets; given to the functions above as cmd->info. */
+/* What a directive sets. */
 typedef enum {
     CIB_CONF_ENABLED,           /* CIBuilds */
     CIB_CONF_STORAGE,           /* CIBuildsStorage */
@@ -35,6 +35,9 @@ typedef enum {
     CIB_CONF_MIN_FREE,          /* bytes */
     CIB_CONF_ITEMS
 } cib_conf_e;
+
+/* What the functions above take as cmd->info: &cib_config_mark[item]. */
+extern char cib_config_mark[CIB_CONF_ITEMS];
 
 /* Numbers and flags, default where not set; and texts, NULL where not set. The storage is absolute;
  * it and the URL have no trailing slash. CIB_CONF_LONG_POLL is always below the server's Timeout

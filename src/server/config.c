@@ -40,6 +40,9 @@ static const cib_item_t items[CIB_CONF_ITEMS] = {
     [CIB_CONF_MIN_FREE] = {MEBI(64), NULL, 0, 0},
 };
 
+/* Only their addresses mean anything. */
+char cib_config_mark[CIB_CONF_ITEMS];
+
 typedef struct cib_value_t {
     int set;
     apr_int64_t number;
@@ -72,7 +75,7 @@ static cib_config_t *config_of(const server_rec *s)
 
 static cib_conf_e item_of(const cmd_parms *cmd)
 {
-    return (cib_conf_e)(apr_uintptr_t)cmd->info;
+    return (cib_conf_e)((const char *)cmd->info - cib_config_mark);
 }
 
 static const char *set_number(cmd_parms *cmd, apr_int64_t number)

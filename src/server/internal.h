@@ -38,6 +38,11 @@ int cib_quiet_over(cib_quiet_t *quiet);
  * configuration is being read or checked. */
 const char *cib_tree_argument(const server_rec *s, const char *directive, apr_pool_t *pool);
 
+/* --- startup.c */
+
+/* "www-data", or "uid 33" where nobody is called that. */
+const char *cib_user_name(uid_t uid, apr_pool_t *pool);
+
 /* --- probe.c */
 
 /* What is tried at start-up. */

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <poll.h>
-#include <pwd.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -57,9 +56,7 @@ static const char *text_of(apr_status_t rv, apr_pool_t *pool)
 
 static const char *me(apr_pool_t *pool)
 {
-    const struct passwd *found = getpwuid(geteuid());
-
-    return found ? found->pw_name : apr_psprintf(pool, "uid %ld", (long)geteuid());
+    return cib_user_name(geteuid(), pool);
 }
 
 /* As httpd's children do it. */

@@ -79,7 +79,7 @@ static const char *check_directory(const server_rec *s, apr_pool_t *pool)
     return NULL;
 }
 
-static const char *user_name(uid_t uid, apr_pool_t *pool)
+const char *cib_user_name(uid_t uid, apr_pool_t *pool)
 {
     char *name;
 
@@ -100,8 +100,9 @@ static const char *check_owner(const server_rec *s, apr_pool_t *pool)
     return apr_psprintf(pool,
                         "CIB0206: CIBuildsStorage %s belongs to %s, but httpd runs as %s: run "
                         "'chown -R %s %s', or let User name its owner",
-                        dir, user_name(found.user, pool), user_name(ap_unixd_config.user_id, pool),
-                        user_name(ap_unixd_config.user_id, pool), dir);
+                        dir, cib_user_name(found.user, pool),
+                        cib_user_name(ap_unixd_config.user_id, pool),
+                        cib_user_name(ap_unixd_config.user_id, pool), dir);
 }
 
 static const char *check_server(const server_rec *s, apr_pool_t *pool)
