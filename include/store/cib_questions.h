@@ -26,10 +26,10 @@ cib_error_t *cib_q_load(cib_db_t *db, apr_time_t now, cib_stats_t *stats, apr_po
 /* --- projects (src/store/projects.c) ------------------------------------------------------------
  */
 
-/* Add one; `token_sha256` NULL: to be set afterwards, when the id is known. W */
+/* Add one, without a token: that is set afterwards, when the id is known. W */
 cib_error_t *cib_q_project_add(cib_db_t *db, const cib_project_t *project, apr_time_t now,
                                apr_int64_t *id, apr_pool_t *pool);
-/* `sealed` NULL: a derived token of `rotation`. W */
+/* `sealed` NULL: a derived token of `rotation`. CONFLICT: it is another project's. W */
 cib_error_t *cib_q_project_set_token(cib_db_t *db, apr_int64_t id, const char *token_sha256,
                                      const char *sealed, int rotation, apr_pool_t *pool);
 cib_error_t *cib_q_project(cib_db_t *db, apr_int64_t id, cib_project_t **project, apr_pool_t *pool);
@@ -42,13 +42,13 @@ cib_error_t *cib_q_project_update(cib_db_t *db, const cib_project_t *project, ap
 /* Mark it as being removed: from then on nothing is taken and its builds answer 403. W */
 cib_error_t *cib_q_project_mark_removing(cib_db_t *db, apr_int64_t id, int *changed,
                                          apr_pool_t *pool);
-/* Remove the row and its bindings to runners; its builds must be gone. W */
+/* Remove the row and its bindings to runners. CONFLICT: it has builds still. W */
 cib_error_t *cib_q_project_remove(cib_db_t *db, apr_int64_t id, apr_pool_t *pool);
 
 /* --- runners (src/store/runners.c) --------------------------------------------------------------
  */
 
-/* Add one, with its tags made known to the queue. W */
+/* Add one, with its tags made known to the queue. CONFLICT: the token is another runner's. W */
 cib_error_t *cib_q_runner_add(cib_db_t *db, const cib_runner_t *runner, const char *token_sha256,
                               apr_time_t now, apr_int64_t *id, apr_pool_t *pool);
 cib_error_t *cib_q_runner(cib_db_t *db, apr_int64_t id, cib_runner_t **runner, apr_pool_t *pool);
@@ -60,8 +60,9 @@ cib_error_t *cib_q_runners(cib_db_t *db, apr_array_header_t **runners, apr_pool_
 cib_error_t *cib_q_runner_update(cib_db_t *db, const cib_runner_t *runner, apr_pool_t *pool);
 /* contacted_at, the five texts of `info`, info_changes, info_changed_at. W */
 cib_error_t *cib_q_runner_contact(cib_db_t *db, const cib_runner_t *runner, apr_pool_t *pool);
+/* CONFLICT: the token is another runner's. W */
 cib_error_t *cib_q_runner_set_token(cib_db_t *db, apr_int64_t id, const char *token_sha256,
-                                    apr_pool_t *pool); /* W */
+                                    apr_pool_t *pool);
 /* The row, its tags and bindings go; builds keep runner_id; the id is never used again. W */
 cib_error_t *cib_q_runner_remove(cib_db_t *db, apr_int64_t id, int *changed, apr_pool_t *pool);
 cib_error_t *cib_q_runner_bind(cib_db_t *db, apr_int64_t runner_id, apr_int64_t project_id,
@@ -167,8 +168,8 @@ cib_error_t *cib_q_artifact(cib_db_t *db, apr_int64_t build_id, const char *type
                             cib_artifact_t **artifact, apr_pool_t *pool);
 cib_error_t *cib_q_artifacts(cib_db_t *db, apr_int64_t build_id, apr_array_header_t **artifacts,
                              apr_pool_t *pool);
-/* Put a row in the place of the one of its type; `old_blob` takes the file that nobody names now. W
- */
+/* Put a row in the place of the one of its type; `old_blob` takes the file that nobody names now.
+ * NO_RECORD: there is no such build. W */
 cib_error_t *cib_q_artifact_put(cib_db_t *db, const cib_artifact_t *artifact, const char **old_blob,
                                 apr_pool_t *pool);
 /* All artifacts of a build; `blobs`: const char *, the files that nobody names now. W */
