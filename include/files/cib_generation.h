@@ -33,8 +33,27 @@ int cib_generation_is_current(cib_generation_t *gen, apr_int64_t runner_id, cons
 void cib_generation_intend(cib_generation_t *gen);
 void cib_generation_settle(cib_generation_t *gen);
 
-/* Change one runner's value; change everybody's. */
+/* Change one runner's value; change everybody's. Who waits learns of it by cib_generation_announce.
+ */
 void cib_generation_raise(cib_generation_t *gen, apr_int64_t runner_id);
 void cib_generation_raise_all(cib_generation_t *gen);
+
+/* For who waits in this process until a raise, by any process of this host:
+ *
+ *     for (;;) {
+ *         apr_uint32_t seen = cib_generation_announced(gen);
+ *         ... look at everybody's count ...
+ *         cib_generation_wait(gen, seen);
+ *     }
+ *
+ * A runner's count is the number behind its value: only for comparing it with an earlier one. */
+apr_uint64_t cib_generation_count(cib_generation_t *gen, apr_int64_t runner_id);
+
+/* The number of announcements, and: sleep until it is not `seen` any more (or for no reason). */
+apr_uint32_t cib_generation_announced(cib_generation_t *gen);
+void cib_generation_wait(cib_generation_t *gen, apr_uint32_t seen);
+
+/* Wake all who wait, in all processes: after raises, once for all of them. */
+void cib_generation_announce(cib_generation_t *gen);
 
 #endif

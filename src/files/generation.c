@@ -3,11 +3,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <apr_strings.h>
@@ -27,7 +30,8 @@ typedef struct generation_file_t {
     uint64_t intention; /* somebody is between intend and settle, or died there */
     uint64_t everyone;  /* added to each counter */
     char boot[BOOT_LEN];
-    char reserved[4096 - 4 * sizeof(uint64_t) - BOOT_LEN];
+    uint32_t announced; /* a futex: who waits for a raise sleeps on it */
+    char reserved[4096 - 4 * sizeof(uint64_t) - BOOT_LEN - sizeof(uint32_t)];
     uint64_t counters[COUNTERS];
 } generation_file_t;
 
@@ -162,11 +166,16 @@ static uint64_t *counter_of(cib_generation_t *gen, apr_int64_t runner_id)
 }
 
 /* Both counters only grow, so their sum changes with each of them. */
+apr_uint64_t cib_generation_count(cib_generation_t *gen, apr_int64_t runner_id)
+{
+    return __atomic_load_n(counter_of(gen, runner_id), __ATOMIC_SEQ_CST) +
+           __atomic_load_n(&gen->file->everyone, __ATOMIC_SEQ_CST);
+}
+
 static void print_value(cib_generation_t *gen, apr_int64_t runner_id, char *value)
 {
     uint64_t epoch = __atomic_load_n(&gen->file->epoch, __ATOMIC_SEQ_CST);
-    uint64_t sum = __atomic_load_n(counter_of(gen, runner_id), __ATOMIC_SEQ_CST) +
-                   __atomic_load_n(&gen->file->everyone, __ATOMIC_SEQ_CST);
+    uint64_t sum = cib_generation_count(gen, runner_id);
 
     snprintf(value, VALUE_LEN + 1, "%016" PRIx64 "%016" PRIx64, epoch, sum);
 }
@@ -212,4 +221,26 @@ void cib_generation_raise(cib_generation_t *gen, apr_int64_t runner_id)
 void cib_generation_raise_all(cib_generation_t *gen)
 {
     __atomic_add_fetch(&gen->file->everyone, 1, __ATOMIC_SEQ_CST);
+}
+
+/* --- waiting
+ *
+ * The futex is in the mapped file, so it is the same one in every process that maps it; it needs no
+ * descriptor, and a process that dies leaves nothing behind. */
+
+apr_uint32_t cib_generation_announced(cib_generation_t *gen)
+{
+    return __atomic_load_n(&gen->file->announced, __ATOMIC_SEQ_CST);
+}
+
+void cib_generation_wait(cib_generation_t *gen, apr_uint32_t seen)
+{
+    /* whatever ends it, the caller looks again */
+    (void)syscall(SYS_futex, &gen->file->announced, FUTEX_WAIT, seen, NULL, NULL, 0);
+}
+
+void cib_generation_announce(cib_generation_t *gen)
+{
+    __atomic_add_fetch(&gen->file->announced, 1, __ATOMIC_SEQ_CST);
+    (void)syscall(SYS_futex, &gen->file->announced, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
