@@ -128,7 +128,7 @@ subtest 'expire_in' => sub {
     for my $text (sort keys %seconds) {
         my $now = time;
         my $r = upload($build, 'x', suffix => '?expire_in=' . uri_escape($text) =~ s/%20/+/gr);
-        is $r->{status}, 201, "$text";
+        is $r->{status}, 201, "expire_in $text";
         my $at = $r->{json}{artifacts_expire_at} // '';
         like $at, qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z$/, "  until $at";
         my ($y, $mon, $d, $h, $min, $s) = $at =~ /(\d+)/g;
