@@ -2,10 +2,9 @@
  *
  * The machine below knows the top-level object exactly and, of what is nested in it, only where it
  * ends. All text but a taken member's value is held (at most CIB_PARAMS_LIMIT) and given to json-c
- * in slices of whole members, each once: when the plan is asked about a member, so that those
- * before it are known, and at the end. A taken value stands there as null. json-c is laxer than
- * JSON even when strict (single quotes, NaN, raw control characters, "1."): those are refused here,
- * byte by byte.
+ * member by member, each at its end, so that the plan can look at those before the one that it is
+ * asked about. A taken value stands there as null. json-c is laxer than JSON even when strict
+ * (single quotes, NaN, raw control characters, "1."): those are refused here, byte by byte.
  */
 #include <limits.h>
 #include <string.h>
@@ -40,8 +39,7 @@ typedef struct json_parser_t {
     int quoted;        /* in a string within something nested */
     int escaped;       /* the last byte of a held string was a backslash */
     char before;       /* the last byte outside strings */
-    apr_size_t parsed; /* offsets into `text`: what json-c has seen, */
-    apr_size_t member; /* where the current member begins, */
+    apr_size_t member; /* offsets into `text`: where the current member begins, */
     apr_size_t key;    /* and its key, with the quotes */
     apr_size_t key_end;
 
@@ -96,15 +94,14 @@ static cib_error_t *start_tokener(json_parser_t *json)
     return CIB_OK;
 }
 
-/* Give whole members to the params. They are checked one slice at a time, and where slices begin
- * and end is checked by the machine: together that is the whole object. */
-static cib_error_t *parse_slice(json_parser_t *json, apr_size_t from, apr_size_t to)
+/* Give a whole member to the params. What is in it is checked by json-c, and where it begins and
+ * ends by the machine: together that is the whole object. (One by one, for json-c lets the last of
+ * a repeated name win, and the params the first.) */
+static cib_error_t *parse_member(json_parser_t *json, apr_size_t from, apr_size_t to)
 {
     const char *text = cib_buffer_text(&json->text) + from;
     json_object *object;
 
-    if (from >= to)
-        return CIB_OK;
     CIB_TRY(check_text(json, text, to - from));
     CIB_TRY(start_tokener(json));
     if (json_tokener_parse_ex(json->tokener, "{", 1) ||
@@ -144,8 +141,6 @@ static cib_error_t *begin_string(json_parser_t *json)
     json->state = JSON_STRING;
     if (!json->field.plan)
         return CIB_OK;
-    CIB_TRY(parse_slice(json, json->parsed, json->member ? json->member - 1 : 0));
-    json->parsed = json->member;
     CIB_TRY(member_name(json, &name));
     CIB_TRY(cib_field_begin(&json->field, name, NULL));
     if (json->field.where == CIB_FIELD_KEPT)
@@ -358,15 +353,12 @@ static cib_error_t *begin_value(json_parser_t *json, char c)
 
 static cib_error_t *after_value(json_parser_t *json, char c)
 {
-    if (c == ',') {
-        json->state = JSON_KEY;
-        json->member = json->text.len;
-        return CIB_OK;
-    }
-    if (c != '}')
+    if (c != ',' && c != '}')
         return malformed(json, "a comma or the end is missing");
-    json->state = JSON_DONE;
-    return parse_slice(json, json->parsed, json->text.len - 1);
+    CIB_TRY(parse_member(json, json->member, json->text.len - 1));
+    json->member = json->text.len;
+    json->state = c == ',' ? JSON_KEY : JSON_DONE;
+    return CIB_OK;
 }
 
 /* The structure of the top-level object, blanks left out. */
@@ -378,7 +370,7 @@ static cib_error_t *structure(json_parser_t *json, char c)
             break;
         json->depth = 1;
         json->state = JSON_FIRST_KEY;
-        json->parsed = json->member = json->text.len;
+        json->member = json->text.len;
         return CIB_OK;
     case JSON_FIRST_KEY:
     case JSON_KEY:

@@ -231,6 +231,30 @@ static void test_prefix(apr_pool_t *pool)
     ok(!cib_params_has(params, "trace"), "but absent");
 }
 
+/* Of a repeated name the first counts, whatever the plan and the type. */
+static void test_repeated(apr_pool_t *pool)
+{
+    static const char body[] =
+        "{\"s\":\"first\",\"n\":1,\"l\":null,\"n\":2,\"s\":\"second\",\"l\":\"x\"}";
+    watch_t watch = {.take = {"trace"}};
+    int planned;
+
+    for (planned = 0; planned < 2; planned++) {
+        cib_params_t *params = NULL;
+        const char *text = NULL;
+        apr_int64_t number = 0;
+
+        ok(!parse(body, strlen(body), 0, planned ? &watch : NULL, &params, pool),
+           "names that come twice, %s plan", planned ? "with a" : "without");
+        ok(!cib_params_text(params, "s", &text), "a text");
+        is_str(text, "first", "is the first");
+        ok(!cib_params_int(params, "n", &number), "a number");
+        is_int(number, 1, "is the first");
+        ok(!cib_params_text(params, "l", &text), "one that was null at first");
+        is_str(text, "x", "is the one that is something");
+    }
+}
+
 /* A large value costs neither memory nor many writes. */
 static void test_large(apr_pool_t *pool)
 {
@@ -263,6 +287,7 @@ int main(void)
     test_size(pool);
     test_streaming(pool);
     test_prefix(pool);
+    test_repeated(pool);
     test_large(pool);
     apr_pool_destroy(pool);
     return done_testing();
