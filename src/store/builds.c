@@ -149,20 +149,23 @@ cib_error_t *cib_q_build(cib_db_t *db, apr_int64_t id, cib_build_t **build, apr_
     }
 #define LIST_STATUS(status) LIST("b.status = '" status "' AND ")
 #define LIST_BOTH(status) LIST("b.status = '" status "' AND b.project_id = %lld AND ")
+#define LIST_LIVE(status) LIST("b.status = '" status "' AND " CIB_BUILD_LIVE " AND ")
+#define LIST_LIVE_BOTH(status)                                                                     \
+    LIST("b.status = '" status "' AND " CIB_BUILD_LIVE " AND b.project_id = %lld AND ")
 
 /* The words stand in the statements, for a partial index is no use to a parameter. */
 static const cib_sql_t lists[CIB_STATUSES + 1] = {
-    [CIB_CREATED] = LIST_STATUS("created"), [CIB_PENDING] = LIST_STATUS("pending"),
-    [CIB_RUNNING] = LIST_STATUS("running"), [CIB_SUCCESS] = LIST_STATUS("success"),
+    [CIB_CREATED] = LIST_LIVE("created"),   [CIB_PENDING] = LIST_LIVE("pending"),
+    [CIB_RUNNING] = LIST_LIVE("running"),   [CIB_SUCCESS] = LIST_STATUS("success"),
     [CIB_FAILED] = LIST_STATUS("failed"),   [CIB_CANCELED] = LIST_STATUS("canceled"),
     [CIB_SKIPPED] = LIST_STATUS("skipped"), [CIB_STATUSES] = LIST(""),
 };
 
 static const cib_sql_t project_lists[CIB_STATUSES + 1] = {
-    [CIB_CREATED] = LIST_BOTH("created"), [CIB_PENDING] = LIST_BOTH("pending"),
-    [CIB_RUNNING] = LIST_BOTH("running"), [CIB_SUCCESS] = LIST_BOTH("success"),
-    [CIB_FAILED] = LIST_BOTH("failed"),   [CIB_CANCELED] = LIST_BOTH("canceled"),
-    [CIB_SKIPPED] = LIST_BOTH("skipped"), [CIB_STATUSES] = LIST("b.project_id = %lld AND "),
+    [CIB_CREATED] = LIST_LIVE_BOTH("created"), [CIB_PENDING] = LIST_LIVE_BOTH("pending"),
+    [CIB_RUNNING] = LIST_LIVE_BOTH("running"), [CIB_SUCCESS] = LIST_BOTH("success"),
+    [CIB_FAILED] = LIST_BOTH("failed"),        [CIB_CANCELED] = LIST_BOTH("canceled"),
+    [CIB_SKIPPED] = LIST_BOTH("skipped"),      [CIB_STATUSES] = LIST("b.project_id = %lld AND "),
 };
 
 cib_error_t *cib_q_builds(cib_db_t *db, cib_status_e status, apr_int64_t project_id,

@@ -9,7 +9,7 @@
  * The heads are sought by scalar subqueries for one row in the key's order on purpose: these a
  * planner cannot turn into a join that reads all of the queue, whatever it thinks of its size.
  */
-#include "internal.h"
+#include "builds.h"
 #include "store/cib_questions.h"
 
 /* How many times a claim on PostgreSQL goes for candidates of which others were quicker to get
@@ -268,11 +268,13 @@ static const cib_sql_t take_out_by_id = {
     NULL,
 };
 
-/* A row whose build is gone has lost its key, and has to be looked for. Only a hand at the database
- * makes such; where the build is there the condition ends it before the search begins. */
+static const cib_sql_t is_there = {
+    "SELECT id FROM builds WHERE id = %lld",
+    NULL,
+};
+
 static const cib_sql_t take_out_lost = {
-    "DELETE FROM queue WHERE build_id = %lld AND NOT EXISTS "
-    "(SELECT 1 FROM builds WHERE id = %lld)",
+    "DELETE FROM queue WHERE build_id = %lld",
     NULL,
 };
 
@@ -284,8 +286,12 @@ cib_error_t *cib_q_enqueue(cib_db_t *db, const cib_build_t *build, apr_pool_t *p
         pool);
 }
 
+/* A row whose build is gone has lost its key, and all of the queue is read for it. Only a hand at
+ * the database makes such; whoever has a build that merely is not in the queue must not pay for
+ * that. */
 cib_error_t *cib_q_dequeue(cib_db_t *db, apr_int64_t build_id, apr_pool_t *pool)
 {
+    apr_int64_t there;
     int changed;
 
     CIB_TRY(cib_db_change(db, &take_out_by_id,
@@ -293,14 +299,17 @@ cib_error_t *cib_q_dequeue(cib_db_t *db, apr_int64_t build_id, apr_pool_t *pool)
                           &changed, pool));
     if (changed)
         return CIB_OK;
-    return cib_db_change(db, &take_out_lost, CIB_ARGS(CIB_INT(build_id), CIB_INT(build_id)), NULL,
-                         pool);
+    CIB_TRY(cib_db_number(db, &is_there, CIB_ARGS(CIB_INT(build_id)), 0, &there, pool));
+    if (there)
+        return CIB_OK;
+    return cib_db_change(db, &take_out_lost, CIB_ARGS(CIB_INT(build_id)), NULL, pool);
 }
 
 /* --- what the queue and the builds disagree about */
 
 static const cib_sql_t not_queued = {
-    "SELECT b.id FROM builds b WHERE b.status = 'pending' AND NOT EXISTS (SELECT 1 FROM queue q "
+    "SELECT b.id FROM builds b WHERE b.status = 'pending' AND " CIB_BUILD_LIVE
+    " AND NOT EXISTS (SELECT 1 FROM queue q "
     "WHERE q.tagset_id = b.tagset_id AND q.project_id = b.project_id AND q.build_id = b.id) "
     "ORDER BY b.id LIMIT %lld",
     NULL,

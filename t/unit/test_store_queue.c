@@ -1,5 +1,6 @@
 /* The queue: who gets what, in which order, and each build once. */
 #include <signal.h>
+#include <time.h>
 
 #include "store_fixture.h"
 
@@ -351,6 +352,61 @@ static void test_strays(fixture_t *fx, const world_t *w)
     is_int(ids[1]->nelts, 0, "the claim dropped the other");
 }
 
+/* --- what history and a long queue cost */
+
+#define ROUNDS 200
+
+static cib_error_t *live_and_dequeue(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    const build_order_t *order = baton;
+
+    for (int i = 0; i < ROUNDS; i++) {
+        apr_array_header_t *builds;
+
+        CIB_TRY(cib_q_dequeue(db, order->first, pool));
+        CIB_TRY(cib_q_builds(db, CIB_RUNNING, order->project_id, 0, 10, &builds, pool));
+        CIB_TRY(cib_q_builds(db, CIB_CREATED, 0, 0, 10, &builds, pool));
+    }
+    return CIB_OK;
+}
+
+/* In processor time of our own, which is SQLite's too; PostgreSQL has its own planner and
+ * statistics for such things. */
+static clock_t cost_of(fixture_t *fx, build_order_t *order)
+{
+    clock_t begun = clock();
+
+    is_fine(writing(fx, live_and_dequeue, order), "dequeue an ended build, look for live ones");
+    return clock() - begun;
+}
+
+/* 30,000 ended builds of the project and as many rows in the queue. */
+#define MANY                                                                                       \
+    "WITH RECURSIVE n (i) AS (SELECT 1000001 UNION ALL SELECT i + 1 FROM n WHERE i < 1030000) "
+#define ENDED_ROWS                                                                                 \
+    "INSERT INTO builds (id, project_id, status, name, stage, ref, tag, sha, tagset_id, timeout, " \
+    "created_at, finished_at) SELECT i, %" APR_INT64_T_FMT                                         \
+    ", 'success', 'b', 't', 'm', 0, 's', %" APR_INT64_T_FMT ", 60, 1, 2 FROM n"
+
+static void test_cost(fixture_t *fx, const world_t *w)
+{
+    build_order_t order = {w->a, w->plain, 1, 0};
+    clock_t few, many;
+
+    order.first = put(fx, w->a, w->plain, 1);
+    outside(fx, fx->params,
+            apr_psprintf(fx->pool,
+                         "UPDATE builds SET status = 'success' WHERE id = %" APR_INT64_T_FMT,
+                         order.first));
+    cost_of(fx, &order);
+    few = cost_of(fx, &order);
+    outside(fx, fx->params, apr_psprintf(fx->pool, MANY ENDED_ROWS, w->a, w->plain));
+    outside(fx, fx->params, MANY "INSERT INTO queue SELECT 4711, 4711, i FROM n");
+    many = cost_of(fx, &order);
+    ok(many < 10 * few + CLOCKS_PER_SEC / 20, "it costs as much beside a long history and queue");
+    diag("%ld and %ld microseconds of processor time", (long)few, (long)many);
+}
+
 /* --- each once */
 
 #define BUILDS 600
@@ -470,6 +526,7 @@ static void tests(const char *driver)
     test_switches(fx, &world);
     test_fairness(fx, &world);
     test_strays(fx, &world);
+    test_cost(fx, &world);
     fixture_done(fx);
     fx = fixture_new(driver);
     is_fine(writing(fx, make_world, &world), "make another");
