@@ -70,8 +70,8 @@ cib_error_t *cib_q_runner_bind(cib_db_t *db, apr_int64_t runner_id, apr_int64_t 
 /* Arrays of apr_int64_t. */
 cib_error_t *cib_q_runner_projects(cib_db_t *db, apr_int64_t runner_id, apr_array_header_t **ids,
                                    apr_pool_t *pool);
-/* Runners that may ever take builds of this project and tag set (bound to it or shared, tags fit),
- * paused ones included: ids. */
+/* Runners that may take builds of this project and tag set as things are set (bound to it, or
+ * shared where it takes such; tags fit), paused ones included: ids. */
 cib_error_t *cib_q_runners_for(cib_db_t *db, apr_int64_t project_id, apr_int64_t tagset_id,
                                apr_array_header_t **ids, apr_pool_t *pool);
 /* Runners bound to the project, and all shared ones, whatever their tags: cib_runner_t *, by id. */

@@ -77,7 +77,9 @@ static const cib_sql_t projects_of = {
 
 static const cib_sql_t runners_for = {
     "SELECT r.id FROM takes t JOIN runners r ON r.id = t.runner_id WHERE t.tagset_id = %lld "
-    "AND (r.is_shared = 1 OR EXISTS (SELECT 1 FROM runner_projects rp "
+    "AND ((r.is_shared = 1 AND r.locked = 0 AND EXISTS (SELECT 1 FROM projects p "
+    "WHERE p.id = %lld AND p.shared_runners_enabled = 1)) "
+    "OR EXISTS (SELECT 1 FROM runner_projects rp "
     "WHERE rp.runner_id = r.id AND rp.project_id = %lld)) ORDER BY r.id",
     NULL,
 };
@@ -254,6 +256,7 @@ cib_error_t *cib_q_runner_projects(cib_db_t *db, apr_int64_t runner_id, apr_arra
 cib_error_t *cib_q_runners_for(cib_db_t *db, apr_int64_t project_id, apr_int64_t tagset_id,
                                apr_array_header_t **ids, apr_pool_t *pool)
 {
-    return cib_db_ids(db, &runners_for, CIB_ARGS(CIB_INT(tagset_id), CIB_INT(project_id)), ids,
+    return cib_db_ids(db, &runners_for,
+                      CIB_ARGS(CIB_INT(tagset_id), CIB_INT(project_id), CIB_INT(project_id)), ids,
                       pool);
 }

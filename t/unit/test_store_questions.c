@@ -117,7 +117,9 @@ static cib_error_t *ask_runners(cib_db_t *db, void *baton, apr_pool_t *pool)
                            .name = "gitlab-runner",
                            .version = "17.0.0",
                            .contacted_at = 5};
-    cib_project_t project = {.name = "p", .repo_url = "u", .builds_enabled = 1};
+    cib_project_t project = {
+        .name = "p", .repo_url = "u", .shared_runners_enabled = 1, .builds_enabled = 1};
+    apr_int64_t closed_id;
     apr_int64_t id, shared_id, lost_id, project_id, both, untagged;
     apr_array_header_t *list;
     cib_runner_t *runner;
@@ -154,6 +156,10 @@ static cib_error_t *ask_runners(cib_db_t *db, void *baton, apr_pool_t *pool)
     ok(list->nelts == 1 && id_at(list, 0) == id, "who takes a,b");
     CIB_TRY(cib_q_runners_for(db, project_id, untagged, &list, pool));
     ok(list->nelts == 1 && id_at(list, 0) == shared_id, "who takes the untagged");
+    project.shared_runners_enabled = 0;
+    CIB_TRY(cib_q_project_add(db, &project, 7, &closed_id, pool));
+    CIB_TRY(cib_q_runners_for(db, closed_id, untagged, &list, pool));
+    is_int(list->nelts, 0, "nobody where shared runners are off");
     CIB_TRY(cib_q_project_runners(db, project_id, &list, pool));
     ok(list->nelts == 2 && APR_ARRAY_IDX(list, 0, cib_runner_t *)->id == id &&
            APR_ARRAY_IDX(list, 1, cib_runner_t *)->id == shared_id,
@@ -182,6 +188,10 @@ static cib_error_t *ask_runners(cib_db_t *db, void *baton, apr_pool_t *pool)
     is_str(runner->platform, "linux", "platform");
     CIB_TRY(cib_q_runners_for(db, project_id, both, &list, pool));
     is_int(list->nelts, 2, "both take a,b now");
+    runner->locked = 1;
+    CIB_TRY(cib_q_runner_update(db, runner, pool));
+    CIB_TRY(cib_q_runners_for(db, project_id, both, &list, pool));
+    is_int(list->nelts, 1, "a shared runner that is locked takes nothing");
 
     CIB_TRY(cib_q_runner_remove(db, shared_id, &changed, pool));
     is_int(changed, 1, "removed");

@@ -305,7 +305,11 @@ static cib_error_t *add_runner(cib_db_t *db, const char *tags, int shared, apr_i
 
 static cib_error_t *set_lanes(cib_db_t *db, void *baton, apr_pool_t *pool)
 {
-    cib_project_t project = {.name = "p", .repo_url = "u", .timeout = 60, .builds_enabled = 1};
+    cib_project_t project = {.name = "p",
+                             .repo_url = "u",
+                             .timeout = 60,
+                             .shared_runners_enabled = 1,
+                             .builds_enabled = 1};
     lanes_t *lanes = baton;
     apr_time_t now = apr_time_now();
 
