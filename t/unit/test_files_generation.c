@@ -137,6 +137,47 @@ static void test_intention(apr_pool_t *pool)
     ok(cib_generation_is_current(gen, 4, value), "... after which all is well");
 }
 
+static int wait_for_raise(void *baton)
+{
+    apr_pool_t *pool = tap_pool();
+    cib_generation_t *gen = open_here(pool);
+    apr_uint64_t count = cib_generation_count(gen, 6);
+    apr_uint32_t seen = cib_generation_announced(gen);
+
+    child_tell();
+    while (cib_generation_count(gen, 6) == count) {
+        cib_generation_wait(gen, seen);
+        seen = cib_generation_announced(gen);
+    }
+    return 0;
+}
+
+static void test_waiting(apr_pool_t *pool)
+{
+    cib_generation_t *gen = open_here(pool);
+    apr_uint64_t six = cib_generation_count(gen, 6), seven = cib_generation_count(gen, 7);
+    apr_uint32_t seen = cib_generation_announced(gen);
+    child_t children[3];
+
+    cib_generation_raise(gen, 7);
+    ok(cib_generation_count(gen, 7) != seven, "a raise changes the runner's count");
+    is_int((apr_int64_t)cib_generation_count(gen, 6), (apr_int64_t)six, "... and no other's");
+    is_int(cib_generation_announced(gen), seen, "nobody is woken by a raise alone");
+    cib_generation_announce(gen);
+    ok(cib_generation_announced(gen) != seen, "but by its announcement");
+    cib_generation_wait(gen, seen);
+    ok(1, "who comes too late to sleep does not");
+    for (int i = 0; i < 3; i++) {
+        children[i] = child_start(wait_for_raise, NULL);
+        child_hear(&children[i]);
+    }
+    cib_generation_announce(gen);
+    cib_generation_raise_all(gen);
+    cib_generation_announce(gen);
+    for (int i = 0; i < 3; i++)
+        is_int(child_end(&children[i]), 0, "a process that waited goes on");
+}
+
 static int raise_often(void *baton)
 {
     (void)baton;
@@ -224,6 +265,7 @@ int main(void)
     test_values(pool);
     test_reopened(pool);
     test_intention(pool);
+    test_waiting(pool);
     test_together(pool);
     test_other_life(pool);
     test_missing(pool);
