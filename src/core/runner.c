@@ -404,6 +404,7 @@ static cib_error_t *set_token(cib_db_t *db, void *baton, apr_pool_t *pool)
     cib_runner_t *row;
 
     CIB_TRY(fetch(db, changing->id, &row, pool));
+    cib_db_raise_runner(db, changing->id); /* who waits under the old token has to be told */
     return cib_q_runner_set_token(db, changing->id, changing->token_sha256, pool);
 }
 
@@ -441,6 +442,7 @@ static cib_error_t *fail_and_remove(cib_db_t *db, void *baton, apr_pool_t *pool)
         CIB_TRY(cib_transition(db, APR_ARRAY_IDX(ids, i, apr_int64_t), &move, &changed, pool));
     }
     CIB_TRY(cib_q_runner_remove(db, changing->id, &changed, pool));
+    cib_db_raise_runner(db, changing->id);
     return changed ? CIB_OK : cib_no_record(pool, "runner", changing->id);
 }
 
