@@ -2,20 +2,24 @@
  * directives, the hooks, and the way of a request into the dialects. */
 #include <httpd.h>
 #include <http_config.h>
+#include <http_connection.h>
 #include <http_core.h>
 #include <http_log.h>
 #include <http_request.h>
 #include <mod_status.h>
+#include <mpm_common.h>
 
 #include <apr_strings.h>
 
 #include "api/cib_api.h"
 #include "core/cib_upkeep.h"
+#include "http/cib_park.h"
 #include "http/cib_route.h"
 #include "server/cib_board.h"
 #include "server/cib_config.h"
 #include "server/cib_instance.h"
 #include "server/cib_startup.h"
+#include "server/cib_waker.h"
 #include "server/cib_watch.h"
 
 /* Of each kind of upkeep, in one turn. */
@@ -117,6 +121,42 @@ static cib_error_t *keep_up(cib_instance_t *instance, const char *holder, apr_ti
     return CIB_OK;
 }
 
+/* --- parking */
+
+static void prepare_parking(server_rec *s, apr_pool_t *ptemp)
+{
+    if (!cib_waker_is_wanted(s))
+        return;
+    cib_waker_measure(s, ptemp);
+    if (cib_park_is_possible())
+        ap_log_error(APLOG_MARK, APLOG_INFO, 0, s,
+                     "CIB0291: CIBuildsLongPoll: each process parks up to %d requests",
+                     cib_waker_capacity());
+    else
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
+                     "CIB0292: CIBuildsLongPoll needs the event MPM of httpd 2.4.63 or later: "
+                     "requests are answered at once");
+}
+
+/* What is opened last ends first: who wakes, before the hall; both before the instances. */
+static void open_parking(apr_pool_t *pchild, server_rec *s)
+{
+    if (!cib_waker_is_wanted(s))
+        return;
+    cib_park_open(pchild, s, cib_waker_capacity());
+    cib_waker_open(pchild, cib_api_raised);
+}
+
+static void register_parking(void)
+{
+#if CIB_CAN_PARK
+    ap_hook_process_connection(cib_park_connection, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_suspend_connection(cib_park_suspend, NULL, NULL, APR_HOOK_REALLY_LAST);
+    ap_hook_resume_connection(cib_park_resume, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_child_stopping(cib_park_stop, NULL, NULL, APR_HOOK_MIDDLE);
+#endif
+}
+
 /* --- hooks */
 
 static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
@@ -132,20 +172,30 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
         status = cib_instances_declare(pconf, s);
     if (status == OK)
         status = cib_watch_register(pconf, s, keep_up);
+    if (status == OK)
+        prepare_parking(s, ptemp);
     return status;
+}
+
+static void child_init(apr_pool_t *pchild, server_rec *s)
+{
+    cib_instances_open(pchild, s);
+    open_parking(pchild, s);
 }
 
 static void register_hooks(apr_pool_t *pool)
 {
     ap_hook_check_config(cib_startup_check, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_child_init(cib_instances_open, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_optional_fn_retrieve(cib_instances_find_dbd, NULL, NULL, APR_HOOK_MIDDLE);
 
     ap_hook_translate_name(claim, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_map_to_storage(keep, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_type_checker(keep, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(handle, NULL, NULL, APR_HOOK_REALLY_FIRST);
+
+    register_parking();
 
     APR_OPTIONAL_HOOK(ap, status_hook, cib_board_status, NULL, NULL, APR_HOOK_MIDDLE);
 }

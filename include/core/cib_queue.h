@@ -7,7 +7,9 @@
 typedef struct cib_claim_t {
     apr_int64_t build_id; /* 0: nothing to do */
     const char
-        *last_update; /* the queue's value read before the search; to be sent with "nothing" */
+        *last_update;   /* the queue's value read before the search; to be sent with "nothing" */
+    int current;        /* what the runner sent is the value now: it may wait until that changes */
+    apr_uint64_t count; /* cib_generation_count, read before the search, too */
 } cib_claim_t;
 
 /* Claim for an authenticated runner. NOTHING: it is paused (no value is sent then). `last_update`

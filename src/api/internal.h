@@ -12,6 +12,7 @@
 #include "core/cib_runner.h"
 #include "http/cib_body.h"
 #include "http/cib_params.h"
+#include "http/cib_park.h"
 #include "http/cib_reply.h"
 #include "http/cib_route.h"
 
@@ -72,6 +73,31 @@ void cib_call_take_back(cib_call_t *call, const cib_build_t *build, const cib_er
 /* After the answer that hands `build` out was written: where it did not leave, the claim is undone.
  */
 void cib_call_handed_out(cib_call_t *call, const cib_build_t *build);
+
+/* --- asking for one (asking.c) --- */
+
+typedef struct cib_asking_t cib_asking_t;
+
+/* The dialect's answer, a handler's result: to an error, a description, or nothing (then
+ * `claim.last_update` is the value to send, if any). */
+typedef int (*cib_answer_fn)(cib_asking_t *asking, cib_error_t *err);
+
+/* One request for a build, which may wait. Lives in r->pool. */
+struct cib_asking_t {
+    cib_call_t call;
+    cib_claim_t claim;
+    cib_description_t *description;
+    /* asking.c's own */
+    cib_answer_fn answer;
+    cib_runner_t *runner; /* as it was when it asked */
+    cib_ctx_t looking;    /* the context of looks after waiting, each with its own pool */
+    char value[64];       /* the last look's claim.last_update */
+    cib_park_order_t order;
+};
+
+/* Read the request and answer it. Where the runner sends the queue's current value and
+ * CIBuildsLongPoll allows, it is parked until there is something (SUSPENDED). */
+int cib_call_ask(request_rec *r, const cib_manner_t *manner, cib_answer_fn answer);
 
 /* --- what a runner sends (heartbeat.c, trace.c, upload.c) --- */
 

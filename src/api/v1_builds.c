@@ -22,56 +22,40 @@ static int knows_204(request_rec *r)
     return pattern && !ap_regexec(pattern, agent, 0, NULL, 0);
 }
 
-static int reply_nothing(cib_call_t *call, const cib_claim_t *claim)
+static int reply_nothing(const cib_asking_t *asking)
 {
-    request_rec *r = call->r;
+    request_rec *r = asking->call.r;
 
-    if (claim->last_update)
-        apr_table_setn(r->headers_out, "X-GitLab-Last-Update", claim->last_update);
+    if (asking->claim.last_update)
+        apr_table_setn(r->headers_out, "X-GitLab-Last-Update", asking->claim.last_update);
     if (knows_204(r))
         return cib_reply_empty(r, HTTP_NO_CONTENT);
-    return cib_call_fail(call, cib_error(r->pool, CIB_REASON_NOTHING, APR_SUCCESS, NULL));
+    return cib_reply_error(r, cib_error(r->pool, CIB_REASON_NOTHING, APR_SUCCESS, NULL));
 }
 
-static cib_error_t *next_build(cib_call_t *call, cib_claim_t *claim,
-                               cib_description_t **description)
+static int answer(cib_asking_t *asking, cib_error_t *err)
 {
-    const char *last_update = NULL;
-    cib_runner_info_t *info;
-    cib_runner_t *runner;
+    cib_call_t *call = &asking->call;
+    json_object *object = NULL;
+    int result;
 
-    CIB_TRY(cib_call_begin(call, call->r, &cib_v1_manner));
-    CIB_TRY(cib_call_read(call, NULL));
-    CIB_TRY(cib_call_runner(call, &runner));
-    CIB_TRY(cib_call_info(call, &info));
-    CIB_TRY(cib_call_malformed(call, cib_params_text(call->params, "last_update", &last_update)));
-    if (!runner->active)
-        return cib_error(call->r->pool, CIB_REASON_NOTHING, APR_SUCCESS, NULL);
-    CIB_TRY(cib_runner_contact(call->ctx, runner, info));
-    return cib_call_claim(call, runner, last_update, claim, description);
+    if (err)
+        return cib_call_fail(call, err);
+    if (!asking->description)
+        return reply_nothing(asking);
+    err = cib_v1_describe(asking->description, &object, call->r->pool);
+    if (err) {
+        cib_call_take_back(call, asking->description->build, err);
+        return cib_call_fail(call, err);
+    }
+    result = cib_reply_json(call->r, HTTP_CREATED, object);
+    cib_call_handed_out(call, asking->description->build);
+    return result;
 }
 
 int cib_v1_builds_register(request_rec *r, const cib_route_match_t *match)
 {
-    cib_call_t call = {.r = r};
-    cib_claim_t claim = {.build_id = 0};
-    cib_description_t *description = NULL;
-    json_object *answer = NULL;
-    cib_error_t *err = next_build(&call, &claim, &description);
-    int result;
-
-    if (err)
-        return cib_call_fail(&call, err);
-    if (!description)
-        return reply_nothing(&call, &claim);
-    err = cib_v1_describe(description, &answer, r->pool);
-    if (err) {
-        cib_call_take_back(&call, description->build, err);
-        return cib_call_fail(&call, err);
-    }
-    result = cib_reply_json(r, HTTP_CREATED, answer);
-    cib_call_handed_out(&call, description->build);
-    return result;
+    return cib_call_ask(r, &cib_v1_manner, answer);
 }
 
 /* --- update: what a runner says of its build --- */

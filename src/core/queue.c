@@ -43,13 +43,14 @@ cib_error_t *cib_queue_claim(const cib_ctx_t *ctx, const cib_runner_t *runner,
 {
     claiming_t claiming = {.runner = runner};
 
-    claim->build_id = 0;
-    claim->last_update = NULL;
+    *claim = (cib_claim_t){0};
     if (!runner->active)
         return cib_error(ctx->pool, CIB_REASON_NOTHING, APR_SUCCESS, NULL);
     /* before the search: what changes meanwhile must make the value differ */
     claim->last_update = cib_queue_value(ctx, runner);
-    if (nothing_changed(ctx, runner, last_update))
+    claim->count = ctx->gen ? cib_generation_count(ctx->gen, runner->id) : 0;
+    claim->current = nothing_changed(ctx, runner, last_update);
+    if (claim->current)
         return CIB_OK;
     CIB_TRY(cib_read(ctx, look, &claiming));
     if (!claiming.can)

@@ -1,0 +1,46 @@
+/* How many requests a process may park.
+ *
+ * The event MPM counts parked connections among those that it holds; beyond ThreadsPerChild plus
+ * AsyncRequestWorkerFactor times its idle threads it accepts no more, although all threads are
+ * idle. So half of that with all of them idle, and no more than a quarter of the descriptors, of
+ * which each takes two.
+ */
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include <ap_mpm.h>
+#include <httpd.h>
+#include <http_log.h>
+
+#include "internal.h"
+#include "server/cib_waker.h"
+
+#define DEFAULT_FACTOR 2.0
+#define ENOUGH 1000000
+
+static int capacity;
+
+static int least(double a, double b)
+{
+    double smaller = a < b ? a : b;
+
+    return smaller < ENOUGH ? (int)smaller : ENOUGH;
+}
+
+void cib_waker_measure(server_rec *main_server, apr_pool_t *ptemp)
+{
+    const char *word = cib_tree_argument(main_server, "AsyncRequestWorkerFactor", ptemp);
+    double factor = word ? strtod(word, NULL) : DEFAULT_FACTOR;
+    struct rlimit files = {0, 0};
+    int threads = 0;
+
+    if (ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads) != APR_SUCCESS ||
+        getrlimit(RLIMIT_NOFILE, &files) != 0)
+        threads = 0;
+    capacity = least(threads * (1 + factor) / 2, (double)files.rlim_cur / 4);
+}
+
+int cib_waker_capacity(void)
+{
+    return capacity;
+}
