@@ -13,7 +13,7 @@ use JSON::PP   ();
 use CIB::Place qw(am_root give_to httpd_program httpd_user modules_dir run);
 
 our @INSTANCES = qw(main second hasty);
-my @VHOSTS = qw(main small noart full parking second hasty off);
+my @VHOSTS = qw(main small noart full parking moment second hasty off);
 # one each, one for Apache::Test itself, one for servers that a test starts
 sub PORTS { return @VHOSTS + 2 }
 
