@@ -49,7 +49,11 @@ static cib_error_t *look_again(cib_db_t *db, void *baton, apr_pool_t *pool)
     paging_t *paging = baton;
     const cib_artifact_t *judged = paging->row;
     cib_artifact_t *row;
+    cib_build_t *build;
 
+    /* nothing puts another in its place between the look and the removal */
+    if (paging->drop)
+        CIB_TRY(cib_transition_lock(db, judged->build_id, &build, pool));
     CIB_TRY(cib_q_artifact(db, judged->build_id, judged->type, &row, pool));
     if (!row || strcmp(row->blob, judged->blob) != 0)
         paging->row = NULL;

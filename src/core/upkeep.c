@@ -8,6 +8,7 @@
 #include "overdue.h"
 #include "removal.h"
 #include "space.h"
+#include "transition.h"
 #include "util/cib_crypto.h"
 
 /* Who holds the lease and is killed is replaced after that time. */
@@ -58,13 +59,16 @@ static cib_error_t *find_expired(cib_db_t *db, void *baton, apr_pool_t *pool)
     return cib_q_expired(db, finding->before, finding->limit, &finding->ids, pool);
 }
 
-/* Its files may expire at different times. */
+/* Its files may expire at different times. Locked, so that an upload that is just replacing one of
+ * them has its row seen and not taken away unseen. */
 static cib_error_t *expire_rows(cib_db_t *db, void *baton, apr_pool_t *pool)
 {
     finding_t *finding = baton;
     apr_array_header_t *rows;
+    cib_build_t *build;
 
     finding->blobs = apr_array_make(pool, 2, sizeof(const char *));
+    CIB_TRY(cib_transition_lock(db, finding->id, &build, pool));
     CIB_TRY(cib_q_artifacts(db, finding->id, &rows, pool));
     for (int i = 0; i < rows->nelts; i++) {
         const cib_artifact_t *row = APR_ARRAY_IDX(rows, i, cib_artifact_t *);
