@@ -179,6 +179,11 @@ static cib_error_t *take_trace(update_t *update)
     return cib_trace_replace_finish(update->replace);
 }
 
+static int is_final(const char *state)
+{
+    return !strcmp(state, "success") || !strcmp(state, "failed");
+}
+
 static cib_error_t *take_word(update_t *update, int *moved)
 {
     cib_call_t *call = update->call;
@@ -192,6 +197,9 @@ static cib_error_t *take_word(update_t *update, int *moved)
     CIB_TRY(take_trace(update));
     if (state)
         CIB_TRY(cib_build_finish(call->ctx, update->build, state, NULL, 0, 0, moved));
+    /* it ran when this request looked, and somebody else was quicker to end it */
+    if (state && !*moved && is_final(state))
+        return not_found(update);
     if (!*moved)
         cib_build_heard(call->ctx, update->build);
     return CIB_OK;
