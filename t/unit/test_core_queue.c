@@ -183,6 +183,46 @@ static cib_runner_t *runner_of(core_t *core, apr_int64_t id)
     return runner;
 }
 
+/* A source that raises the runner's generation when a connection is given back: what the search did
+ * not see is committed behind it. */
+typedef struct meddling_t {
+    const cib_source_t *real;
+    cib_generation_t *gen;
+    apr_int64_t runner;
+} meddling_t;
+
+static apr_status_t meddling_open(void *baton, apr_pool_t *pool, cib_connection_t *connection)
+{
+    const meddling_t *meddling = baton;
+
+    return meddling->real->open(meddling->real->baton, pool, connection);
+}
+
+static void meddling_close(void *baton, cib_connection_t *connection, int broken)
+{
+    const meddling_t *meddling = baton;
+
+    meddling->real->close(meddling->real->baton, connection, broken);
+    cib_generation_raise(meddling->gen, meddling->runner);
+}
+
+static void test_raised_meanwhile(core_t *core)
+{
+    meddling_t meddling = {core->fx->source, core->fx->gen, core->shared};
+    const cib_source_t source = {meddling_open, meddling_close, &meddling};
+    const char *before, *value;
+    cib_ctx_t ctx = core->ctx;
+    cib_claim_t claimed;
+
+    ctx.source = &source;
+    before = cib_queue_value(&ctx, core->runner);
+    fine(cib_queue_claim(&ctx, core->runner, NULL, &claimed), "claim");
+    value = claimed.last_update;
+    is_int(claimed.build_id, 0, "nothing to do");
+    is_str(value, before, "the value is the one before the search");
+    ok(strcmp(cib_queue_value(&ctx, core->runner), value) != 0, "what came meanwhile makes it old");
+}
+
 static void test_last_update(core_t *core)
 {
     const char *value, *next, *token;
@@ -193,6 +233,7 @@ static void test_last_update(core_t *core)
 
     while (claim(core))
         continue;
+    test_raised_meanwhile(core);
     is_int(ask(core, core->runner, NULL, &value), 0, "nothing to do");
     is_int(ask(core, core->runner, value, &next), 0, "still nothing");
     is_str(next, value, "the value stays");
@@ -200,6 +241,13 @@ static void test_last_update(core_t *core)
     is_int(ask(core, core->runner, value, &next), 0, "nothing for this one");
     is_str(next, value, "whose value stays");
     ok(ask(core, runner_of(core, other), NULL, &next) != 0, "but for another");
+    other = new_runner(core, "", 1, core->project, &token);
+    value = cib_queue_value(&core->ctx, runner_of(core, other));
+    fine(cib_runner_bind(&core->ctx, other, new_project(core, "/q")), "bind");
+    ok(strcmp(cib_queue_value(&core->ctx, runner_of(core, other)), value) != 0,
+       "one more project changes it");
+    fine(cib_runner_remove(&core->ctx, other), "remove");
+    value = cib_queue_value(&core->ctx, core->runner);
     if (sqlite) {
         id = new_build(core, 0, 0);
         sql(core, "UPDATE builds SET ref = ref");

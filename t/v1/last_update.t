@@ -54,7 +54,35 @@ subtest 'what changes it' => sub {
         finish($runner, $first);
     });
     $changes->("the runner's settings", sub { cib(qw(runner set), $runner->{id}, '--tags', 'a,b') });
+    $changes->('one more project of the runner', sub { cib(qw(runner set), $runner->{id}, '--project', project()->{id}) });
+    $changes->("its project's settings", sub { cib(qw(project set), $project->{id}, '--timeout', 99) });
     $changes->('a pause', sub { cib(qw(runner pause), $runner->{id}); cib(qw(runner resume), $runner->{id}) });
+};
+
+subtest 'what does not' => sub {
+    my $value = value(poll($runner));
+    my $elsewhere = project();
+    build(project => $elsewhere);
+    build(project => $project, tags => 'nobody-has-this');
+    is value(poll($runner, json => { last_update => $value })), $value, 'builds that this runner cannot take';
+    claim(runner(project => $elsewhere)) or die "no build\n";
+    is value(poll($runner, json => { last_update => $value })), $value, '  nor that another takes one';
+    cancel_all($elsewhere, $project);
+};
+
+subtest 'a build that comes back' => sub {
+    my %hasty = (instance => 'hasty');
+    my $back = project(%hasty);
+    my ($lost, $waiting) = map { runner(%hasty, project => $back) } 1 .. 2;
+    my $id = build(%hasty, project => $back);
+    is claim($lost, vhost => 'hasty')->{id}, $id, 'a runner takes it';
+    my $value = value(poll($waiting, vhost => 'hasty'));
+    expect_log(qr/CIB0331:/);
+    wait_for('the build to be pending again', sub { build_show($id, 'hasty')->{status} eq 'pending' });
+    my $r = poll($waiting, vhost => 'hasty', json => { last_update => $value });
+    is $r->{status}, 201, 'and is not heard of: another is given it although the old value comes' or return;
+    is $r->{json}{id}, $id, '  that very one';
+    finish($waiting, $id, 'success', vhost => 'hasty');
 };
 
 done_testing;

@@ -3,6 +3,8 @@
 use strict;
 use warnings;
 
+use IPC::Open2 ();
+
 use CIB::Test;
 
 my @one = (project(), project());
@@ -27,8 +29,11 @@ subtest 'tags' => sub {
     my $abc = build(project => $project, tags => 'a,b,c');
     my $ab = build(project => $project, tags => 'b,a');
     my $plain = build(project => $project);
-    is claim($runner{upper})->{id}, $plain, 'tags are compared byte by byte';
+    is claim($runner{upper})->{id}, $plain, 'a runner with another tag takes what has none';
     finish($runner{upper}, $plain);
+    my $a = build(project => $project, tags => 'a');
+    is claim($runner{upper}), undef, 'tags are compared byte by byte';
+    cib(qw(build cancel), $a);
     is claim($runner{none}), undef, 'a runner without tags takes no tagged build';
     $plain = build(project => $project);
     is claim($runner{tagged})->{id}, $ab, 'a build that nobody can take is in nobody\'s way';
@@ -58,8 +63,25 @@ subtest 'shared runners are fair among projects' => sub {
     my $own = runner(project => $shared[0]);
     my $id = build(project => $shared[0]);
     is claim($own)->{id}, $id, 'a specific runner takes builds of such a project too';
+    my @waiting = map { scalar build(project => $_) } @shared;
+    @got = map { claim($runner)->{id} } @waiting;
+    is_deeply \@got, \@waiting, 'what ended, or runs on a specific runner, counts against no project';
     finish($own, $id);
+    finish($runner, $_) for @got;
     cancel_all(@shared, $closed);
+};
+
+subtest 'a project whose builds are off' => sub {
+    my $project = project(shared => 1);
+    my @runners = (runner(project => $project), runner(shared => 1));
+    my $id = build(project => $project);
+    cib(qw(project set), $project->{id}, '--no-builds');
+    is claim($runners[0]), undef, 'nothing of it for a specific runner';
+    is claim($runners[1]), undef, '  nor for a shared one';
+    like "@{ build_show($id)->{pending_reasons} }", qr/switched off/, '  and the build says why';
+    cib(qw(project set), $project->{id}, '--builds');
+    is claim($runners[1])->{id}, $id, 'switched on again, it is handed out';
+    finish($runners[1], $id);
 };
 
 subtest 'a locked runner' => sub {
@@ -113,6 +135,38 @@ subtest 'many at once' => sub {
     is_deeply \%status, { 201 => 12, 204 => 8 }, 'as many answers as builds, nothing for the others';
     is_deeply [sort { $a <=> $b } keys %got], [sort { $a <=> $b } @ids], 'each build went to one runner';
     is_deeply [grep { $_ != 1 } values %got], [], '  and to no other';
+    cancel_all($project);
+
+    @ids = build(project => $project, args => ['--count', 20]);
+    @connections = map { connect_to() } @ids;
+    for my $n (0 .. $#ids) {
+        $connections[$n]->send(request_text(POST => "$V1/builds/register.json", json => { token => $runners[$n % 4]{token} }));
+    }
+    %status = ();
+    for my $connection (@connections) {
+        my $r = $connection->response;
+        $status{ $r->{status} }++;
+        remember($r->{json});
+    }
+    is_deeply \%status, { 201 => 20 }, 'who loses a race gets the next: nobody goes away empty while there is one';
+    cancel_all($project);
+};
+
+# On PostgreSQL who claims holds a lock on a row of the queue until it commits; on SQLite there is one writer.
+subtest 'what others are just taking' => sub {
+    plan skip_all => 'SQLite has one writer at a time' if is_sqlite();
+    my $project = project();
+    my $runner = runner(project => $project);
+    my @ids = build(project => $project, args => ['--count', 20]);
+    my $pid = IPC::Open2::open2(my $out, my $in, 'psql', $CELL->{instances}{main}{params}, '-XqAt', '-v', 'ON_ERROR_STOP=1');
+    print {$in} "BEGIN;\nSELECT count(*) FROM (SELECT 1 FROM queue WHERE build_id IN (", join(',', @ids[0 .. 18]), ") FOR UPDATE) held;\n";
+    is scalar <$out>, "19\n", 'somebody has all but the last in hand';
+    is claim($runner)->{id}, $ids[-1], 'who comes meanwhile gets the last, in the same request';
+    print {$in} "ROLLBACK;\n";
+    close $in;
+    waitpid $pid, 0;
+    is claim($runner)->{id}, $ids[0], 'what was not taken after all is there again';
+    finish($runner, $_) for @ids[0, -1];
     cancel_all($project);
 };
 

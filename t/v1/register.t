@@ -34,7 +34,7 @@ subtest 'nothing to do' => sub {
     for my $agent ('gitlab-runner 9.5.1 (9-5-stable; go1.8.3; linux/amd64)', 'gitlab-ci-multi-runner 1.3.0~beta.2.gabc123 (x)') {
         is poll($runner, headers => ['User-Agent' => $agent])->{status}, 204, "204 for $agent";
     }
-    for my $agent ('Go-http-client/1.1', 'curl/7.88.1', 'gitlab-runner', 'x gitlab') {
+    for my $agent ('Go-http-client/1.1', 'curl/7.88.1', 'gitlab-runner', 'gitlab-runner development version (HEAD; linux)', 'x gitlab') {
         $r = poll($runner, headers => ['User-Agent' => $agent]);
         answers $r, 404, '404 Not Found', "404 for $agent";
         is $r->{headers}{'content-type'}, 'application/json', '  in JSON';
