@@ -426,6 +426,23 @@ static cib_error_t *running(cib_db_t *db, void *baton, apr_pool_t *pool)
     return cib_q_running_of(db, asking->id, &asking->list, pool);
 }
 
+/* Fail a build as lost, if this runner still has it: by now it may be pending again, or another's.
+ */
+static cib_error_t *lose(cib_db_t *db, apr_int64_t id, apr_int64_t runner_id, apr_pool_t *pool)
+{
+    cib_move_t move = {.from = CIB_RUNNING,
+                       .to = CIB_FAILED,
+                       .now = apr_time_now(),
+                       .failure_reason = "runner_lost"};
+    cib_build_t *build;
+    int moved;
+
+    CIB_TRY(cib_transition_lock(db, id, &build, pool));
+    if (!build || build->runner_id != runner_id)
+        return CIB_OK;
+    return cib_transition(db, id, &move, &moved, pool);
+}
+
 static cib_error_t *fail_and_remove(cib_db_t *db, void *baton, apr_pool_t *pool)
 {
     const changing_t *changing = baton;
@@ -433,14 +450,8 @@ static cib_error_t *fail_and_remove(cib_db_t *db, void *baton, apr_pool_t *pool)
     int changed;
 
     CIB_TRY(cib_q_running_of(db, changing->id, &ids, pool));
-    for (int i = 0; i < ids->nelts; i++) {
-        cib_move_t move = {.from = CIB_RUNNING,
-                           .to = CIB_FAILED,
-                           .now = apr_time_now(),
-                           .failure_reason = "runner_lost"};
-
-        CIB_TRY(cib_transition(db, APR_ARRAY_IDX(ids, i, apr_int64_t), &move, &changed, pool));
-    }
+    for (int i = 0; i < ids->nelts; i++)
+        CIB_TRY(lose(db, APR_ARRAY_IDX(ids, i, apr_int64_t), changing->id, pool));
     CIB_TRY(cib_q_runner_remove(db, changing->id, &changed, pool));
     cib_db_raise_runner(db, changing->id);
     return changed ? CIB_OK : cib_no_record(pool, "runner", changing->id);

@@ -184,4 +184,51 @@ __attribute__((format(printf, 2, 3))) TAP_UNUSED static void sql(core_t *core, c
     va_end(args);
 }
 
+/* --- somebody who is in the middle of a transaction on PostgreSQL */
+
+typedef struct rival_t {
+    const apr_dbd_driver_t *driver;
+    apr_dbd_t *handle;
+    apr_pool_t *pool;
+} rival_t;
+
+/* Run one statement: the first column of the last row, as a number. */
+__attribute__((format(printf, 2, 3))) TAP_UNUSED static int rival_says(rival_t *rival,
+                                                                       const char *fmt, ...)
+{
+    apr_dbd_results_t *results = NULL;
+    apr_dbd_row_t *row = NULL;
+    const char *text;
+    int number = 0;
+    va_list args;
+
+    va_start(args, fmt);
+    text = apr_pvsprintf(rival->pool, fmt, args);
+    va_end(args);
+    if (apr_dbd_select(rival->driver, rival->pool, rival->handle, &results, text, 1) != 0)
+        bail_out("%s", text);
+    while (apr_dbd_get_row(rival->driver, rival->pool, results, &row, -1) == 0)
+        number = atoi(apr_dbd_get_entry(rival->driver, row, 0));
+    return number;
+}
+
+TAP_UNUSED static void rival_begin(core_t *core, rival_t *rival)
+{
+    must(apr_pool_create(&rival->pool, core->pool), "make a pool");
+    must(apr_dbd_get_driver(core->pool, core->fx->driver, &rival->driver), "get the driver");
+    must(apr_dbd_open(rival->driver, rival->pool, core->fx->params, &rival->handle), "connect");
+    rival_says(rival, "BEGIN");
+}
+
+/* Commit as soon as somebody waits for it. */
+TAP_UNUSED static void rival_end(rival_t *rival)
+{
+    while (!rival_says(rival,
+                       "SELECT count(*) FROM pg_locks WHERE %d = ANY (pg_blocking_pids(pid))",
+                       rival_says(rival, "SELECT pg_backend_pid()")))
+        apr_sleep(apr_time_from_msec(5));
+    rival_says(rival, "COMMIT");
+    apr_dbd_close(rival->driver, rival->handle);
+}
+
 #endif

@@ -426,6 +426,42 @@ static void test_remove_runner(core_t *core)
     is_reason(cib_runner_remove(&core->ctx, gone), CIB_REASON_NO_RECORD, "once");
 }
 
+static void *APR_THREAD_FUNC remove_it(apr_thread_t *thread, void *data)
+{
+    const core_t *core = data;
+
+    fine(cib_runner_remove(&core->ctx, core->runner->id), "remove the runner");
+    return NULL;
+}
+
+/* Its build goes to another runner while it is being removed. On SQLite nobody comes in between. */
+static void test_remove_runner_late(core_t *core)
+{
+    core_t other = *core;
+    apr_thread_t *thread;
+    const char *token;
+    apr_status_t rv;
+    rival_t rival;
+    apr_int64_t id;
+
+    if (!core->fx->schema)
+        return;
+    id = new_build(core, 0, 0);
+    start(core, id);
+    fine(cib_runner_get(&core->ctx, new_runner(core, "", 1, 0, &token), &other.runner), "get");
+    sql(core, "UPDATE builds SET runner_id = %d WHERE id = %d", (int)other.runner->id, (int)id);
+    must(apr_pool_create(&other.ctx.pool, NULL), "make a pool");
+    rival_begin(core, &rival);
+    rival_says(&rival, "UPDATE builds SET runner_id = %d, claim = claim + 1 WHERE id = %d",
+               (int)core->shared, (int)id);
+    must(apr_thread_create(&thread, NULL, remove_it, &other, core->pool), "start a thread");
+    rival_end(&rival);
+    must(apr_thread_join(&rv, thread), "join the thread");
+    is_str(status_of(core, id), "running", "a build that another runner has by now goes on");
+    finish(core, id, "success");
+    apr_pool_destroy(other.ctx.pool);
+}
+
 static void tests(const char *driver)
 {
     core_t *core = core_new(driver);
@@ -439,6 +475,7 @@ static void tests(const char *driver)
     test_retry_of_dependents(core);
     test_race(core);
     test_race_adding(core);
+    test_remove_runner_late(core);
     test_validation(core);
     test_many(core);
     test_remove_project(core);

@@ -125,49 +125,14 @@ static void test_expired(core_t *core)
 
 /* --- an upload that replaces what upkeep is about to take away */
 
-typedef struct rival_t {
-    const apr_dbd_driver_t *driver;
-    apr_dbd_t *handle;
-    apr_pool_t *pool;
-} rival_t;
-
-/* The first column of the last row, as a number. */
-static int rival_says(rival_t *rival, const char *text)
-{
-    apr_dbd_results_t *results = NULL;
-    apr_dbd_row_t *row = NULL;
-    int number = 0;
-
-    if (apr_dbd_select(rival->driver, rival->pool, rival->handle, &results, text, 1) != 0)
-        bail_out("%s", text);
-    while (apr_dbd_get_row(rival->driver, rival->pool, results, &row, -1) == 0)
-        number = atoi(apr_dbd_get_entry(rival->driver, row, 0));
-    return number;
-}
-
 /* What a commit of an upload does, up to before its COMMIT. */
-static void rival_begin(core_t *core, rival_t *rival, apr_int64_t id)
+static void replace_begin(core_t *core, rival_t *rival, apr_int64_t id)
 {
-    must(apr_pool_create(&rival->pool, core->pool), "make a pool");
-    must(apr_dbd_get_driver(core->pool, core->fx->driver, &rival->driver), "get the driver");
-    must(apr_dbd_open(rival->driver, rival->pool, core->fx->params, &rival->handle), "connect");
-    rival_says(rival, "BEGIN");
-    rival_says(
-        rival,
-        apr_psprintf(rival->pool, "SELECT 1 FROM builds WHERE id = %d FOR NO KEY UPDATE", (int)id));
-    rival_says(rival, apr_psprintf(rival->pool,
-                                   "UPDATE artifacts SET blob = '%d-archive-new', expire_at = NULL "
-                                   "WHERE build_id = %d",
-                                   (int)id, (int)id));
-}
-
-/* Commit as soon as somebody waits for it. */
-static void rival_end(rival_t *rival)
-{
-    while (!rival_says(rival, "SELECT count(*) FROM pg_locks WHERE NOT granted"))
-        apr_sleep(apr_time_from_msec(5));
-    rival_says(rival, "COMMIT");
-    apr_dbd_close(rival->driver, rival->handle);
+    rival_begin(core, rival);
+    rival_says(rival, "SELECT 1 FROM builds WHERE id = %d FOR NO KEY UPDATE", (int)id);
+    rival_says(rival,
+               "UPDATE artifacts SET blob = '%d-archive-new', expire_at = NULL WHERE build_id = %d",
+               (int)id, (int)id);
 }
 
 static void *APR_THREAD_FUNC expire_it(apr_thread_t *thread, void *data)
@@ -193,7 +158,7 @@ static void *APR_THREAD_FUNC repair_it(apr_thread_t *thread, void *data)
     return NULL;
 }
 
-static void with_rival(core_t *core, apr_int64_t id, apr_thread_start_t body, const char *what)
+static void while_replaced(core_t *core, apr_int64_t id, apr_thread_start_t body, const char *what)
 {
     core_t other = *core;
     apr_thread_t *thread;
@@ -201,7 +166,7 @@ static void with_rival(core_t *core, apr_int64_t id, apr_thread_start_t body, co
     rival_t rival;
 
     must(apr_pool_create(&other.ctx.pool, NULL), "make a pool");
-    rival_begin(core, &rival, id);
+    replace_begin(core, &rival, id);
     must(apr_thread_create(&thread, NULL, body, &other, core->pool), "start a thread");
     rival_end(&rival);
     must(apr_thread_join(&rv, thread), "join the thread");
@@ -217,10 +182,10 @@ static void test_replaced_meanwhile(core_t *core)
     heard(core, id);
     if (core->fx->schema) {
         store(core, id, "archive", apr_time_now() + SECONDS(100));
-        with_rival(core, id, expire_it, "what is replaced while it expires stays");
+        while_replaced(core, id, expire_it, "what is replaced while it expires stays");
         sql(core, "UPDATE artifacts SET blob = '%d-archive-gone' WHERE build_id = %d", (int)id,
             (int)id);
-        with_rival(core, id, repair_it, "what is replaced while it is judged stays");
+        while_replaced(core, id, repair_it, "what is replaced while it is judged stays");
         sql(core, "DELETE FROM artifacts WHERE build_id = %d", (int)id);
     }
     finish(core, id, "success");
