@@ -71,6 +71,12 @@ subtest 'where the token may be' => sub {
     answers http(POST => $path, multipart => [$file->('none')]), 403, '403 Forbidden', 'nowhere';
     answers http(POST => $path, multipart => [$wrong, $file->('x')]), 403, '403 Forbidden', 'a wrong one in a field';
     answers upload($build, 'x', token => 'x' x 40), 403, '403 Forbidden', 'a wrong one in the header';
+    for my $first ($wrong, part(name => 'note', body => 'none')) {
+        my $connection = connect_to();
+        my $text = request_text(POST => "$V1/$path", boundary => 'b', multipart => [$first, $file->('y' x 1000), $token]);
+        $connection->send(substr $text, 0, index($text, 'yyy') + 100);
+        answers $connection->response, 403, '403 Forbidden', 'without a valid one it is answered when the file begins';
+    }
     answers upload($build, 'x', token => $runner->{token}), 403, '403 Forbidden', "the runner's";
     answers http(
         POST => $path, query => [token => 'x' x 40], headers => ['BUILD-TOKEN' => $build->{token}], multipart => [$file->('x')]
@@ -95,12 +101,15 @@ subtest 'the parts' => sub {
         ]
     );
     is $r->{status}, 201, 'file and metadata';
+    my ($metadata) = grep {m{/$build->{id}-metadata-}} stored_files('artifacts');
+    is defined $metadata ? slurp($metadata) : undef, 'about it', '  which is kept';
     is download($build)->{body}, 'both', '  the file is the file';
     ok $r->{json}{artifacts_expire_at}, '  and expires';
     for my $case (
         ['no file', part(name => 'other', body => 'x')],
         ['metadata alone', part(name => 'metadata', filename => 'm', body => 'x')],
         ['a file without a name', part(name => 'file', body => 'x')],
+        ['a file with an empty name', part(name => 'file', filename => '', body => 'x')],
         ["a file by Workhorse's fields", part(name => 'file.path', body => '/etc/passwd'), part(name => 'file.name', body => 'a.zip')],
     ) {
         my ($what, @parts) = @$case;
@@ -111,6 +120,16 @@ subtest 'the parts' => sub {
     $r = http(POST => $path, headers => \@token);
     answers $r, 400, '400 (Bad request) "Missing artifacts file!" not given', 'no body';
     answers http(POST => $path, headers => \@token, json => { file => 'x' }), 400, undef, 'a file in JSON';
+    my $real = part(name => 'file', filename => 'a.zip', body => 'real');
+    for my $name (qw(file.path metadata.path)) {
+        my $field = part(name => $name, body => '/etc/passwd');
+        for my $parts ([$field, $real], [$real, $field]) {
+            $r = http(POST => $path, headers => \@token, multipart => $parts);
+            answers $r, 400, qr/^400 \(Bad request\) "\w+ is not a file" not given$/,
+                "$name " . ($parts->[0] eq $field ? 'before' : 'after') . ' a file';
+        }
+        answers http(POST => $path, headers => \@token, query => [$name => '/etc/passwd'], multipart => [$real]), 400, undef, '  in the query';
+    }
     is download($build)->{body}, 'both', 'nothing of that changed it';
     my $strange = 'm' x 50 . " & \x{fc} 'quoted' ;.zip";
     utf8::encode($strange);
@@ -184,6 +203,19 @@ subtest 'limits' => sub {
     my $connection = connect_to('small');
     $connection->send($text);
     is $connection->response->{status}, 413, 'known before a byte is sent';
+    my $query = "$V1/builds/$build->{id}/artifacts?token=";
+    for my $case (['main', 'x' x 40, 403, 'a wrong token in the query'], ['small', $build->{token}, 413, 'a length with a right one']) {
+        my ($vhost, $token, $status, $what) = @$case;
+        $connection = connect_to($vhost);
+        $connection->send(request_text(
+            POST => $query . $token, headers => [Expect => '100-continue'], type => 'multipart/form-data; boundary=x', length => 2 * $limit
+        ));
+        is $connection->response->{status}, $status, "  so is $what";
+    }
+    my $note = part(name => 'note', body => 'n' x 50000);
+    is http(POST => "builds/$build->{id}/artifacts", vhost => 'small', headers => ['Build-Token' => $build->{token}],
+        multipart => [$note, part(name => 'file', filename => 'a.zip', body => 'e' x $limit)])->{status}, 201,
+        'exactly the limit, and much framing around it';
     ok download($build)->{body} eq 'e' x $limit, 'what was there is there';
     answers upload($build, 'x', vhost => 'noart'), 405, '405 Method Not Allowed', 'artifacts switched off: 405';
     is http(GET => "builds/$build->{id}/artifacts", vhost => 'noart', headers => ['Build-Token' => $build->{token}])->{status}, 200,
@@ -200,9 +232,10 @@ subtest 'digests' => sub {
     my $digest = sub { MIME::Base64::encode_base64(Digest::SHA::sha256($_[0]), '') };
     for my $name ('Repr-Digest', 'Content-Digest') {
         my $body = "with $name";
-        next if $name eq 'Content-Digest';
         is upload($build, $body, headers => [$name => 'sha-256=:' . $digest->($body) . ':'])->{status}, 201, "$name that is right";
         is upload($build, 'other', headers => [$name => 'sha-256=:' . $digest->($body) . ':'])->{status}, 400, "$name that is wrong";
+        is upload($build, 'other', headers => [$name => 'sha-256=:bm9uc2Vuc2U=:'])->{status}, 400, '  or none';
+        is upload($build, $body, headers => [$name => 'md5=:bm9uc2Vuc2U=:'])->{status}, 201, '  but another algorithm is nothing to us';
         is download($build)->{body}, $body, '  stores nothing';
     }
     is download($build)->{headers}{'repr-digest'}, 'sha-256=:' . $digest->('with Repr-Digest') . ':', 'a download has its own';

@@ -57,6 +57,7 @@ subtest 'offsets' => sub {
         like $r->{headers}{'content-type'}, qr{^text/plain}, '  as text';
         is $r->{body}, '416 Range Not Satisfiable', "  in GitLab's words";
     }
+    is append($build, 5, '')->{status}, 416, 'no bytes at the wrong place';
     is append($build, 0, 'xyz', range => 'bytes 10-20')->{status}, 416, 'a start that is no number counts as 0';
     is append($build, 10, 'x', range => '10')->{status}, 202, 'no end';
     is trace_of($build->{id}), '0123456789x', 'nothing was stored but that';
@@ -90,13 +91,15 @@ subtest 'who may' => sub {
 };
 
 subtest 'after the end' => sub {
-    my $build = running();
+    my $build = running(args => ['--secret', 'PASSWORD=s3cr3t-pass']);
     append($build, 0, 'running ');
     finish($runner, $build->{id}, 'success');
     my $r = append($build, 8, 'late');
     is $r->{status}, 202, 'a late PATCH: 202';
     is $r->{headers}{'build-status'}, 'success', '  with the status';
     is trace_of($build->{id}), 'running late', '  and kept, so soon after';
+    append($build, 12, ': s3cr3t-pass');
+    is trace_of($build->{id}), 'running late: ' . 'x' x 11, '  and masked';
 
     $build = running();
     append($build, 0, 'to be ');
@@ -113,7 +116,7 @@ subtest 'after the end' => sub {
 };
 
 subtest 'masking' => sub {
-    my $build = running(args => ['--secret', 'PASSWORD=s3cr3t-pass', '--secret', 'SHORT=s3cr3t7']);
+    my $build = running(args => ['--secret', 'PASSWORD=s3cr3t-pass', '--secret', 'SHORT=s3cr3t7', '--variable', 'PUBLIC=open-to-all']);
     my %secret = (build => $build->{token}, project => $project->{token}, variable => 's3cr3t-pass');
     my $text = join '', map {"$_: $secret{$_}.\n"} sort keys %secret;
     my $masked = join '', map { "$_: " . 'x' x length($secret{$_}) . ".\n" } sort keys %secret;
@@ -121,9 +124,9 @@ subtest 'masking' => sub {
     my $send = sub { my ($bytes) = @_; my $r = append($build, $at, $bytes); $at += length $bytes; return $r };
     is $send->($text)->{headers}{range}, '0-' . length $text, 'secrets are counted as they are long';
     is trace_of($build->{id}), $masked, '  and masked';
-    $send->("s3cr3t7 is too short\n");
-    $masked .= "s3cr3t7 is too short\n";
-    is trace_of($build->{id}), $masked, 'a short one is left alone';
+    $send->("s3cr3t7 is too short, open-to-all is no secret\n");
+    $masked .= "s3cr3t7 is too short, open-to-all is no secret\n";
+    is trace_of($build->{id}), $masked, 'a short one is left alone, and what is none';
     for my $name (sort keys %secret) {
         for my $cut (1, int(length($secret{$name}) / 2), length($secret{$name}) - 1) {
             $send->("split " . substr $secret{$name}, 0, $cut);
