@@ -15,6 +15,7 @@
 
 #define HEADERS_LIMIT 8192
 #define PARTS_LIMIT 64
+#define OUTSIDE_LIMIT 65536
 #define BOUNDARY_LIMIT 70
 /* Blanks behind a delimiter: legal, and nobody sends them. */
 #define PADDING_LIMIT 64
@@ -40,6 +41,7 @@ typedef struct multipart_parser_t {
     apr_size_t tail_len;
     cib_buffer_t headers;
     int parts;
+    apr_size_t outside; /* bytes of preamble and epilogue */
 } multipart_parser_t;
 
 static cib_error_t *malformed(multipart_parser_t *multipart, const char *what)
@@ -229,9 +231,19 @@ static cib_error_t *header_byte(multipart_parser_t *multipart, char c)
 
 /* ---- data and delimiters ---- */
 
+/* What stands before the first part and behind the last means nothing, and must have an end. */
+static cib_error_t *skip(multipart_parser_t *multipart, apr_size_t len)
+{
+    if (len > OUTSIDE_LIMIT - multipart->outside)
+        return too_large(multipart, "bytes outside of its parts", OUTSIDE_LIMIT);
+    multipart->outside += len;
+    return CIB_OK;
+}
+
 static cib_error_t *emit(multipart_parser_t *multipart, const char *data, apr_size_t len)
 {
-    return multipart->in_part ? cib_field_write(&multipart->field, data, len) : CIB_OK;
+    return multipart->in_part ? cib_field_write(&multipart->field, data, len)
+                              : skip(multipart, len);
 }
 
 /* How many bytes at the end of `data` may begin a delimiter. */
@@ -345,7 +357,7 @@ static cib_error_t *multipart_feed(cib_parser_t *parser, const char *data, apr_s
         data += used;
         len -= used;
     }
-    return CIB_OK;
+    return skip(multipart, len);
 }
 
 static cib_error_t *multipart_finish(cib_parser_t *parser)

@@ -374,6 +374,15 @@ static void test_limits(apr_pool_t *pool)
                                NULL),
                    pool),
            CIB_REASON_TOO_LARGE, "one byte more");
+    is_int(verdict(apr_pstrcat(pool, run_of('x', 30000, pool), "\r\n" FIELD("a", "b") END,
+                               run_of('x', 30000, pool), NULL),
+                   pool),
+           -1, "words before and after");
+    is_int(verdict(apr_pstrcat(pool, run_of('x', 70000, pool), "\r\n" FIELD("a", "b") END, NULL),
+                   pool),
+           CIB_REASON_TOO_LARGE, "too many of them before");
+    is_int(verdict(apr_pstrcat(pool, FIELD("a", "b") END, run_of('x', 70000, pool), NULL), pool),
+           CIB_REASON_TOO_LARGE, "or after");
     for (i = 0; i < 64; i++)
         parts = apr_pstrcat(pool, parts, FIELD("a", "b"), NULL);
     is_int(verdict(apr_pstrcat(pool, parts, END, NULL), pool), -1, "64 parts");
