@@ -197,9 +197,9 @@ subtest 'the rest' => sub {
     close $out;
     my ($uid, $gid) = (stat $storage)[4, 5];
     chown $uid, $gid, $orphan, $folder, $folder =~ s{/[^/]+$}{}r;
-    is ci_builds({ json => 0 }, qw(check))->{exit}, 1, 'check: a file without a row is a fault';
-    is ci_builds({ json => 0 }, qw(check --repair))->{exit} =~ /^[01]$/ ? 1 : 0, 1, '  which --repair removes';
-    ok !-e $orphan, '  really';
+    # httpd's upkeep may find it first; t/unit/cli.t has no httpd beside it and sees the fault
+    is ci_builds({ json => 0 }, qw(check --repair))->{exit}, 0, 'check --repair mends a file without a row';
+    ok !-e $orphan, '  it is gone';
     is ci_builds(qw(check))->{exit}, 0, '  and then it is clean';
 };
 
