@@ -238,7 +238,7 @@ subtest 'digests' => sub {
         is upload($build, $body, headers => [$name => 'md5=:bm9uc2Vuc2U=:'])->{status}, 201, '  but another algorithm is nothing to us';
         is download($build)->{body}, $body, '  stores nothing';
     }
-    is download($build)->{headers}{'repr-digest'}, 'sha-256=:' . $digest->('with Repr-Digest') . ':', 'a download has its own';
+    is download($build)->{headers}{'repr-digest'}, 'sha-256=:' . $digest->('with Content-Digest') . ':', 'a download has its own';
     finish($runner, $build->{id});
 };
 
