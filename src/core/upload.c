@@ -245,6 +245,7 @@ static cib_error_t *put_rows(cib_db_t *db, void *baton, apr_pool_t *pool)
 }
 
 typedef struct named_t {
+    apr_int64_t build_id;
     const char *blob;
     int known; /* 1, 0, or -1: nobody can say now */
 } named_t;
@@ -252,20 +253,23 @@ typedef struct named_t {
 static cib_error_t *is_named(cib_db_t *db, void *baton, apr_pool_t *pool)
 {
     named_t *named = baton;
+    cib_build_t *build;
 
+    CIB_TRY(cib_transition_lock(db, named->build_id, &build, pool));
     return cib_q_blob_known(db, named->blob, &named->known, pool);
 }
 
 /* The commit failed, or so it seems: a connection that broke after COMMIT was sent leaves it open.
  * Rows that are there after all must not lose their files; files that nobody names are found as
- * orphans, so in doubt they stay. */
+ * orphans, so in doubt they stay. Asked under the lock that a commit still at work holds. */
 static int went_well(const cib_upload_t *upload, const cib_error_t *err)
 {
-    named_t named = {.blob = APR_ARRAY_IDX(upload->parts, 0, part_t *)->row.blob};
+    named_t named = {.build_id = upload->build->id,
+                     .blob = APR_ARRAY_IDX(upload->parts, 0, part_t *)->row.blob};
 
     if (err->reason == CIB_REASON_FORBIDDEN)
         return 0;
-    if (cib_read(upload->ctx, is_named, &named))
+    if (cib_write(upload->ctx, is_named, &named))
         named.known = -1;
     return named.known;
 }

@@ -1,4 +1,5 @@
 /* Artifacts: whole or not at all. */
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "core/cib_artifact.h"
@@ -230,6 +231,89 @@ static void test_damage(core_t *core)
     ok(!open, "opens nothing");
 }
 
+/* --- a connection that breaks while PostgreSQL commits */
+
+#define SLOW_COMMIT                                                                                \
+    "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS "                                  \
+    "'BEGIN PERFORM pg_advisory_xact_lock(%d); RETURN NULL; END'"
+#define SLOW_TRIGGER                                                                               \
+    "CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON artifacts DEFERRABLE INITIALLY DEFERRED "      \
+    "FOR EACH ROW EXECUTE FUNCTION slow()"
+
+#define FDS 256
+
+typedef struct cutter_t {
+    rival_t rival;
+    int pid;
+    char connected[FDS]; /* what there was before the rival's own connection */
+    int done;            /* the upload has given its verdict */
+} cutter_t;
+
+static int is_connected(int fd)
+{
+    struct sockaddr_storage peer;
+    socklen_t len = sizeof(peer);
+
+    return getpeername(fd, (struct sockaddr *)&peer, &len) == 0;
+}
+
+/* How many wait for the rival, or for who waits for it? */
+static int waiting(cutter_t *cutter)
+{
+    return rival_says(&cutter->rival,
+                      "WITH first AS (SELECT pid FROM pg_locks WHERE NOT granted "
+                      "AND %d = ANY (pg_blocking_pids(pid))) SELECT count(DISTINCT pid) "
+                      "FROM pg_locks WHERE NOT granted AND (pid IN (SELECT pid FROM first) "
+                      "OR pg_blocking_pids(pid) && ARRAY (SELECT pid FROM first))",
+                      cutter->pid);
+}
+
+/* Cut the connection while its COMMIT waits; let that go on once somebody waits for it in turn, or
+ * has not cared to. */
+static void *APR_THREAD_FUNC cut(apr_thread_t *thread, void *data)
+{
+    cutter_t *cutter = data;
+
+    while (waiting(cutter) == 0)
+        apr_sleep(apr_time_from_msec(5));
+    for (int fd = 0; fd < FDS; fd++)
+        if (cutter->connected[fd])
+            shutdown(fd, SHUT_RDWR);
+    while (waiting(cutter) < 2 && !__atomic_load_n(&cutter->done, __ATOMIC_SEQ_CST))
+        apr_sleep(apr_time_from_msec(5));
+    rival_says(&cutter->rival, "COMMIT");
+    return NULL;
+}
+
+static void test_commit_cut_off(core_t *core)
+{
+    cutter_t cutter = {.done = 0};
+    apr_thread_t *thread;
+    cib_build_t *build;
+    cib_error_t *err;
+    apr_status_t rv;
+
+    if (!core->fx->schema)
+        return;
+    build = running(core);
+    for (int fd = 0; fd < FDS; fd++)
+        cutter.connected[fd] = (char)is_connected(fd);
+    sql(core, SLOW_COMMIT, (int)getpid());
+    sql(core, SLOW_TRIGGER);
+    rival_begin(core, &cutter.rival);
+    cutter.pid = rival_says(&cutter.rival, "SELECT pg_backend_pid()");
+    rival_says(&cutter.rival, "SELECT count(*) FROM (SELECT pg_advisory_xact_lock(%d)) AS l",
+               (int)getpid());
+    must(apr_thread_create(&thread, NULL, cut, &cutter, core->pool), "start a thread");
+    err = upload(core, build, "precious", NULL, NULL, 0);
+    __atomic_store_n(&cutter.done, 1, __ATOMIC_SEQ_CST);
+    must(apr_thread_join(&rv, thread), "join the thread");
+    apr_dbd_close(cutter.rival.driver, cutter.rival.handle);
+    sql(core, "DROP FUNCTION slow CASCADE");
+    is_fine(err, "a commit that took place, though nobody heard of it, is one");
+    is_str(contents(core, build->id, "archive"), "precious", "its row has its file");
+}
+
 static void tests(const char *driver)
 {
     core_t *core = core_new(driver);
@@ -240,6 +324,7 @@ static void tests(const char *driver)
     test_limits(core);
     test_expiry(core);
     test_damage(core);
+    test_commit_cut_off(core);
     core_done(core);
 }
 
