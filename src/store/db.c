@@ -6,8 +6,10 @@
  * thrown away when a statement fails; outside of a transaction the statement is tried once more at
  * once, inside one the section is run again.
  *
- * On PostgreSQL statements are not named (label NULL): they go as PQexecParams, which outlives a
- * reset of the connection, suits a pooler, and is planned for its arguments each time.
+ * On PostgreSQL they are named, and planned once: planning each time costs more than most of them
+ * take. Names go with the backend when the connection is reset, which mod_dbd may do between any
+ * two requests without a word; so after any failure they are made anew, under names not yet used,
+ * for the backend may be the same after all.
  */
 #include <string.h>
 
@@ -32,6 +34,20 @@
 #define SQLITE_IS_BUSY 5
 #define PREPARE_TRIES 100
 #define PREPARE_PAUSE apr_time_from_msec(10)
+
+/* A plan that stays must suit whatever the tables hold later, so it may not depend on what they
+ * held when it was made: an empty queue is best read whole, and is not empty for long. Everything
+ * asked here is one seek after another, so nothing else is to be thought of; where there is no
+ * index the planner still reads the table, and its alarm at that (jit) would cost more than the
+ * reading. */
+#define PLAN_ONCE                                                                                  \
+    "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; "                         \
+    "SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; "         \
+    "SET jit = off"
+
+/* Where a pooler gives each statement another backend names are of no use: after that many
+ * failures a connection does without. */
+#define MAX_NAMED_PURGES 10
 
 /* What drivers say in words only, for they have no codes in common. */
 static const struct {
@@ -87,6 +103,13 @@ static cib_error_t *set_up_sqlite(cib_db_t *db, apr_pool_t *pool)
     return cib_db_ask(db, BUSY_TIMEOUT, NULL, pool);
 }
 
+/* A connection from a pool may have died before its first use. That is no failure yet: the section
+ * finds out, and has a second turn. */
+static void set_up_pgsql(cib_db_t *db, apr_pool_t *pool)
+{
+    (void)cib_db_execute(db, PLAN_ONCE, pool);
+}
+
 static cib_error_t *set_up(cib_db_t *db, apr_pool_t *pool)
 {
     cib_connection_t *connection = &db->connection;
@@ -100,6 +123,8 @@ static cib_error_t *set_up(cib_db_t *db, apr_pool_t *pool)
         return unavailable(db->store, APR_EINVAL, "the connection is of another driver", pool);
     if (db->store->driver == CIB_DRIVER_SQLITE3)
         CIB_TRY(set_up_sqlite(db, pool));
+    else
+        set_up_pgsql(db, pool);
     db->statements = statements_create(connection->pool);
     apr_pool_userdata_setn(db->statements, STATEMENTS_KEY, NULL, connection->pool);
     return CIB_OK;
@@ -185,15 +210,26 @@ static int was_busy(const cib_db_t *db, int rc, int tries)
     return 1;
 }
 
+/* NULL: without one. */
+static const char *next_name(const cib_db_t *db)
+{
+    cib_statements_t *statements = db->statements;
+
+    if (db->store->driver == CIB_DRIVER_SQLITE3 || statements->purges > MAX_NAMED_PURGES)
+        return NULL;
+    return apr_psprintf(db->connection.pool, "cib_%d", ++statements->names);
+}
+
 static int prepare(cib_db_t *db, const cib_sql_t *sql, prepared_t **prepared)
 {
     const cib_connection_t *c = &db->connection;
     const char *text = db->store->driver == CIB_DRIVER_PGSQL && sql->pgsql ? sql->pgsql : sql->text;
     prepared_t *made = apr_pcalloc(c->pool, sizeof(*made));
+    const char *name = next_name(db);
     int tries = 0, rc;
 
     do
-        rc = apr_dbd_prepare(c->driver, c->pool, c->handle, text, NULL, &made->statement);
+        rc = apr_dbd_prepare(c->driver, c->pool, c->handle, text, name, &made->statement);
     while (was_busy(db, rc, ++tries));
     if (rc == 0) {
         made->key = sql;
@@ -226,6 +262,12 @@ static void purge(cib_db_t *db)
 {
     apr_hash_clear(db->statements->prepared);
     db->statements->purges++;
+}
+
+void cib_db_renew(cib_db_t *db, apr_pool_t *pool)
+{
+    purge(db);
+    set_up_pgsql(db, pool);
 }
 
 /* The failure may be nothing but a schema that went on, which cannot be told from the driver's

@@ -48,6 +48,7 @@ typedef struct cib_raise_mark_t {
 typedef struct cib_statements_t {
     apr_hash_t *prepared; /* by the address of their cib_sql_t */
     int purges;           /* each leaks the old ones until the connection is closed */
+    int names;            /* given so far, PostgreSQL */
 } cib_statements_t;
 
 struct cib_db_t {
@@ -73,6 +74,9 @@ void cib_store_note(cib_store_t *store, const cib_error_t *err);
 cib_error_t *cib_db_open(cib_db_t *db, cib_store_t *store, const cib_source_t *source,
                          apr_pool_t *pool);
 void cib_db_close(cib_db_t *db, int broken);
+
+/* The connection may be another than it was, under the same handle: make it ready again. */
+void cib_db_renew(cib_db_t *db, apr_pool_t *pool);
 
 /* Run the section, with `failure` and `outdated` fresh. A section that swallowed the failure of a
  * statement has failed all the same. */

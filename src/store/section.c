@@ -154,6 +154,8 @@ static cib_error_t *take_turns(cib_db_t *db, turn_t *turn, cib_section_fn sectio
         *usable = recover(db, turn, &dead, pool);
         if (dead)
             err->reason = CIB_REASON_UNAVAILABLE;
+        if (*usable && (db->failure || dead))
+            cib_db_renew(db, pool);
         if (!db->failure && !dead)
             return err; /* the section's own verdict */
     }

@@ -2,6 +2,7 @@
  * is told afterwards. */
 #include <signal.h>
 
+#include "../../src/store/internal.h"
 #include "store_fixture.h"
 
 static cib_error_t *rotate(cib_db_t *db, void *baton, apr_pool_t *pool)
@@ -130,13 +131,14 @@ static void terminate_backends(fixture_t *fx)
 static cib_error_t *name_connection(cib_db_t *db, void *baton, apr_pool_t *pool)
 {
     fixture_t *fx = baton;
-    const char *sql = apr_psprintf(pool, "SET application_name = '%s'", fx->schema);
+    const char *sql =
+        apr_psprintf(pool, "SELECT set_config('application_name', '%s', false)", fx->schema);
     static cib_sql_t set;
-    int changed;
+    cib_rows_t *rows;
 
     /* one statement of ours with a text of its own: the fixture's connections are few */
     set.text = sql;
-    return cib_db_change(db, &set, NULL, 0, &changed, pool);
+    return cib_db_select(db, &set, NULL, 0, 1, &rows, pool);
 }
 
 typedef struct killing_t {
@@ -175,6 +177,52 @@ static void test_terminated(fixture_t *fx)
     is_fine(writing(fx, rotate_and_lose, &killing), "dead half way: run again");
     is_int(killing.runs, 2, "it was run twice");
     is_int(rotation_now(fx), before + 3, "and counted once");
+}
+
+/* A reset between two sections leaves a connection that works and has none of its statements. */
+static cib_error_t *forget_statements(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    (void)baton;
+    return cib_db_execute(db, "DISCARD ALL", pool);
+}
+
+static cib_error_t *forget_and_rotate(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    int *runs = baton;
+    int rotation;
+
+    CIB_TRY(cib_q_registration_rotate(db, &rotation, pool));
+    if ((*runs)++ == 0)
+        CIB_TRY(cib_db_execute(db, "DEALLOCATE ALL", pool));
+    return cib_q_registration_rotate(db, &rotation, pool);
+}
+
+static cib_error_t *is_planned_once(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    const char *mode = NULL;
+
+    (void)baton;
+    CIB_TRY(cib_db_ask(db, "SHOW plan_cache_mode", &mode, pool));
+    is_str(mode, "force_generic_plan", "and is set up again");
+    return CIB_OK;
+}
+
+static void test_forgotten(fixture_t *fx)
+{
+    int before = rotation_now(fx), runs = 0;
+
+    is_fine(reading(fx, forget_statements, NULL), "the statements are gone");
+    is_int(rotation_now(fx), before, "a read makes them anew");
+    is_fine(reading(fx, is_planned_once, NULL), "the connection works");
+    is_fine(reading(fx, forget_statements, NULL), "they are gone again");
+    is_fine(writing(fx, rotate, NULL), "so does a write");
+    is_fine(writing(fx, forget_and_rotate, &runs), "gone half way: run again");
+    is_int(runs, 2, "it was run twice");
+    is_int(rotation_now(fx), before + 3, "and counted once");
+    for (int i = 0; i < 20; i++)
+        if (reading(fx, forget_statements, NULL) || rotation_now(fx) != before + 3)
+            bail_out("lost its statements for ever");
+    is_int(rotation_now(fx), before + 3, "any number of times");
 }
 
 /* --- a process is killed in the middle of a section */
@@ -426,6 +474,7 @@ static void tests(const char *driver)
         test_killed(fx, &lanes);
     } else {
         test_terminated(fx);
+        test_forgotten(fx);
     }
     fixture_done(fx);
 }
