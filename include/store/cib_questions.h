@@ -101,6 +101,8 @@ cib_error_t *cib_q_build(cib_db_t *db, apr_int64_t id, cib_build_t **build, apr_
 cib_error_t *cib_q_builds_lock(cib_db_t *db, const apr_array_header_t *ids, apr_pool_t *pool);
 cib_error_t *cib_q_build_spec(cib_db_t *db, apr_int64_t id, cib_build_spec_t **spec,
                               apr_pool_t *pool);
+cib_error_t *cib_q_build_parts(cib_db_t *db, apr_int64_t id, cib_build_parts_t **parts,
+                               apr_pool_t *pool);
 /* cib_variable_t *, in order. */
 cib_error_t *cib_q_variables(cib_db_t *db, apr_int64_t build_id, apr_array_header_t **variables,
                              apr_pool_t *pool);

@@ -90,6 +90,14 @@ typedef struct cib_build_spec_t {
     const char *options; /* a JSON object's text */
 } cib_build_spec_t;
 
+/* What to run, and what else there is to ask for. */
+typedef struct cib_build_parts_t {
+    cib_build_spec_t spec;
+    int has_variables;
+    int has_needs;
+    int has_artifacts;
+} cib_build_parts_t;
+
 typedef struct cib_variable_t {
     const char *key;
     const char *value; /* sealed where not public; core opens it */

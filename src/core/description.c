@@ -85,7 +85,7 @@ typedef struct describing_t {
     const cib_ctx_t *ctx;
     apr_int64_t id;
     apr_time_t now;
-    cib_build_spec_t *spec;
+    cib_build_parts_t *parts;
     apr_array_header_t *variables; /* cib_variable_t */
     cib_description_t *about;
 } describing_t;
@@ -119,6 +119,22 @@ static cib_error_t *dependencies(cib_db_t *db, describing_t *describing, apr_poo
     return CIB_OK;
 }
 
+static cib_error_t *collect_parts(cib_db_t *db, describing_t *describing, apr_pool_t *pool)
+{
+    const cib_build_parts_t *parts = describing->parts;
+    cib_description_t *about = describing->about;
+
+    describing->variables = apr_array_make(pool, 1, sizeof(cib_variable_t));
+    about->dependencies = apr_array_make(pool, 1, sizeof(cib_dependency_t *));
+    about->archive = NULL;
+    if (parts->has_variables)
+        CIB_TRY(cib_variables_open(db, describing->ctx->storage, describing->id,
+                                   &describing->variables, pool));
+    if (parts->has_artifacts)
+        CIB_TRY(archive_of(db, describing->id, describing->now, &about->archive, pool));
+    return parts->has_needs ? dependencies(db, describing, pool) : CIB_OK;
+}
+
 static cib_error_t *collect(cib_db_t *db, void *baton, apr_pool_t *pool)
 {
     describing_t *describing = baton;
@@ -128,16 +144,13 @@ static cib_error_t *collect(cib_db_t *db, void *baton, apr_pool_t *pool)
     if (!about->build)
         return cib_no_record(pool, "build", describing->id);
     CIB_TRY(cib_q_project(db, about->build->project_id, &about->project, pool));
-    CIB_TRY(cib_q_build_spec(db, describing->id, &describing->spec, pool));
-    if (!about->project || !describing->spec)
+    CIB_TRY(cib_q_build_parts(db, describing->id, &describing->parts, pool));
+    if (!about->project || !describing->parts)
         return cib_no_record(pool, "build", describing->id);
     about->runner = NULL;
     if (about->build->runner_id)
         CIB_TRY(cib_q_runner(db, about->build->runner_id, &about->runner, pool));
-    CIB_TRY(cib_variables_open(db, describing->ctx->storage, describing->id, &describing->variables,
-                               pool));
-    CIB_TRY(archive_of(db, describing->id, describing->now, &about->archive, pool));
-    return dependencies(db, describing, pool);
+    return collect_parts(db, describing, pool);
 }
 
 /* The public ones first, then the secret ones: of two with one key the runner takes the later. */
@@ -171,9 +184,9 @@ cib_error_t *cib_describe(const cib_ctx_t *ctx, apr_int64_t build_id,
     if (!about->token)
         return cib_error(ctx->pool, CIB_REASON_INTERNAL, APR_EGENERAL, NULL);
     about->repo_url = repo_url(about->project, about->token, ctx->pool);
-    about->commands = describing.spec->commands;
+    about->commands = describing.parts->spec.commands;
     about->variables = in_order(describing.variables, ctx->pool);
-    err = cib_options_parse(describing.spec->options, &about->options, ctx->pool);
+    err = cib_options_parse(describing.parts->spec.options, &about->options, ctx->pool);
     if (err)
         return cib_error_detail(ctx->pool,
                                 cib_error(ctx->pool, CIB_REASON_INTERNAL, APR_SUCCESS, NULL),

@@ -24,6 +24,34 @@ cib_error_t *cib_q_build_spec(cib_db_t *db, apr_int64_t id, cib_build_spec_t **s
     return CIB_OK;
 }
 
+/* Most builds have none of these, and then three questions are spared with each claim. */
+#define HAS(what)                                                                                  \
+    "CASE WHEN EXISTS (SELECT 1 FROM " what " p WHERE p.build_id = s.build_id) THEN 1 ELSE 0 END"
+
+static const cib_sql_t parts_of = {
+    "SELECT s.commands, s.options, " HAS("build_variables") ", " HAS("build_needs") ", " HAS(
+        "artifacts") " FROM build_specs s WHERE s.build_id = %lld",
+    NULL,
+};
+
+cib_error_t *cib_q_build_parts(cib_db_t *db, apr_int64_t id, cib_build_parts_t **parts,
+                               apr_pool_t *pool)
+{
+    cib_rows_t *rows;
+
+    *parts = NULL;
+    CIB_TRY(cib_db_select(db, &parts_of, CIB_ARGS(CIB_INT(id)), 5, &rows, pool));
+    if (cib_rows_count(rows) == 0)
+        return CIB_OK;
+    *parts = apr_pcalloc(pool, sizeof(**parts));
+    (*parts)->spec.commands = cib_row_text(rows, 0, 0);
+    (*parts)->spec.options = cib_row_text(rows, 0, 1);
+    (*parts)->has_variables = (int)cib_row_int(rows, 0, 2);
+    (*parts)->has_needs = (int)cib_row_int(rows, 0, 3);
+    (*parts)->has_artifacts = (int)cib_row_int(rows, 0, 4);
+    return CIB_OK;
+}
+
 /* --- variables */
 
 static const cib_sql_t variable_add = {

@@ -250,6 +250,8 @@ static cib_error_t *ask_rows(cib_db_t *db, void *baton, apr_pool_t *pool)
                          .retry_of = 5};
     apr_int64_t id, first;
     apr_array_header_t *list;
+    const cib_variable_t variable = {"KEY", "value", 1};
+    cib_build_parts_t *parts;
     cib_build_spec_t *spec;
     cib_build_t *build;
 
@@ -295,6 +297,15 @@ static cib_error_t *ask_rows(cib_db_t *db, void *baton, apr_pool_t *pool)
     CIB_TRY(cib_q_build_spec(db, id, &spec, pool));
     is_str(spec->commands, "make\nmake check", "commands");
     is_str(spec->options, "{\"image\":\"debian\"}", "options");
+    CIB_TRY(cib_q_build_parts(db, first, &parts, pool));
+    ok(!parts, "no parts without a spec");
+    CIB_TRY(cib_q_build_parts(db, id, &parts, pool));
+    is_str(parts->spec.options, "{\"image\":\"debian\"}", "the same with its parts");
+    ok(!parts->has_variables && !parts->has_needs && !parts->has_artifacts, "it has none");
+    CIB_TRY(cib_q_variable_add(db, id, 0, &variable, pool));
+    CIB_TRY(cib_q_need_add(db, id, first, pool));
+    CIB_TRY(cib_q_build_parts(db, id, &parts, pool));
+    ok(parts->has_variables && parts->has_needs && !parts->has_artifacts, "it has two now");
     is_reason(cib_q_project_remove(db, fresh.project_id, pool), CIB_REASON_CONFLICT,
               "a project with builds stays");
     return CIB_OK;
