@@ -5,6 +5,7 @@
 #include <http_connection.h>
 #include <http_core.h>
 #include <http_log.h>
+#include <http_protocol.h>
 #include <http_request.h>
 #include <mod_status.h>
 #include <mpm_common.h>
@@ -14,6 +15,7 @@
 #include "api/cib_api.h"
 #include "core/cib_upkeep.h"
 #include "http/cib_park.h"
+#include "http/cib_refusal.h"
 #include "http/cib_route.h"
 #include "server/cib_board.h"
 #include "server/cib_config.h"
@@ -65,14 +67,19 @@ static const cib_dialect_t *claimed(const request_rec *r)
     return ap_get_module_config(r->request_config, &ci_builds_module);
 }
 
+static const cib_dialect_t *dialect_of(const request_rec *r)
+{
+    if (r->proxyreq || !r->uri || !cib_config_number(r->server, CIB_CONF_ENABLED))
+        return NULL;
+    return cib_route_dialect(dialects, r->uri);
+}
+
 /* translate_name: these paths are ours, before any alias, rewriting or proxying. The handler's name
  * keeps others (FallbackResource) from taking them for missing files. */
 static int claim(request_rec *r)
 {
-    const cib_dialect_t *dialect = NULL;
+    const cib_dialect_t *dialect = dialect_of(r);
 
-    if (!r->proxyreq && cib_config_number(r->server, CIB_CONF_ENABLED))
-        dialect = cib_route_dialect(dialects, r->uri);
     if (!dialect)
         return DECLINED;
     ap_set_module_config(r->request_config, &ci_builds_module, (void *)dialect);
@@ -91,6 +98,13 @@ static int keep(request_rec *r)
 static int handle(request_rec *r)
 {
     return claimed(r) ? cib_route_run(claimed(r), r) : DECLINED;
+}
+
+/* insert_error_filter: httpd may refuse a request for such a path before it is ours. */
+static void refuse(request_rec *r)
+{
+    if (dialect_of(r))
+        cib_refusal_in_json(r);
 }
 
 /* --- upkeep */
@@ -194,6 +208,9 @@ static void register_hooks(apr_pool_t *pool)
     ap_hook_map_to_storage(keep, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_type_checker(keep, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(handle, NULL, NULL, APR_HOOK_REALLY_FIRST);
+
+    cib_refusal_register();
+    ap_hook_insert_error_filter(refuse, NULL, NULL, APR_HOOK_MIDDLE);
 
     register_parking();
 

@@ -67,6 +67,19 @@ subtest 'what does not' => sub {
     is value(poll($runner, json => { last_update => $value })), $value, 'builds that this runner cannot take';
     claim(runner(project => $elsewhere)) or die "no build\n";
     is value(poll($runner, json => { last_update => $value })), $value, '  nor that another takes one';
+    my $shared = runner(shared => 1, tags => 'shared-only', args => ['--no-untagged']);
+    my $locked = runner(shared => 1, tags => 'shared-only', args => ['--no-untagged', '--locked']);
+    my %value = map { $_->{id} => value(poll($_)) } $shared, $locked;
+    build(project => $elsewhere, tags => 'shared-only');
+    is value(poll($shared, json => { last_update => $value{ $shared->{id} } })), $value{ $shared->{id} },
+        '  nor a build of a project that wants no shared runners';
+    my $open = project(shared => 1);
+    my $id = build(project => $open, tags => 'shared-only');
+    is value(poll($locked, json => { last_update => $value{ $locked->{id} } })), $value{ $locked->{id} },
+        '  nor, for a locked shared one, any';
+    my $r = poll($shared, json => { last_update => $value{ $shared->{id} } });
+    is $r->{json}{id}, $id, 'but the other one is given it at once';
+    finish($shared, $id);
     cancel_all($elsewhere, $project);
 };
 
