@@ -15,7 +15,8 @@ typedef struct cib_upkeep_report_t {
 } cib_upkeep_report_t;
 
 /* One turn of at most `batch` of each kind. `since`: when this server began to hear (its start, or
- * the end of an outage): silence before that does not count. `dry`: only count. */
+ * the end of an outage): silence before that does not count. `dry`: only count. What fails does not
+ * keep the rest, unless the database is away; the first error is returned. */
 cib_error_t *cib_upkeep_turn(const cib_ctx_t *ctx, apr_time_t now, apr_time_t since, int batch,
                              int dry, cib_upkeep_report_t *report);
 

@@ -70,6 +70,7 @@ typedef struct cib_stored_file_t {
     apr_int64_t build_id; /* the number its name begins with, 0 where there is none */
     apr_int64_t size;
     int locked;
+    int unfinished; /* a leading dot, and for the rest a name of our making */
 } cib_stored_file_t;
 typedef apr_status_t (*cib_storage_visit_fn)(void *baton, const cib_stored_file_t *file,
                                              apr_pool_t *pool);

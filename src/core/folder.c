@@ -23,12 +23,12 @@ static apr_status_t note(void *baton, const cib_stored_file_t *file, apr_pool_t 
     looking_t *looking = baton;
     cib_orphan_t *noted;
 
-    /* what is not of our making is not ours to judge */
-    if (file->locked || (!file->build_id && *file->name != '.'))
+    /* what is not of our making (an NFS client's .nfs..., say) is not ours to judge */
+    if (file->locked || (!file->build_id && !file->unfinished))
         return APR_SUCCESS;
     noted = &APR_ARRAY_PUSH(looking->files, cib_orphan_t);
     noted->name = apr_pstrdup(looking->pool, file->name);
-    noted->build_id = *file->name == '.' ? 0 : file->build_id;
+    noted->build_id = file->build_id;
     noted->size = file->size;
     return APR_SUCCESS;
 }

@@ -118,28 +118,44 @@ static void count(cib_upkeep_report_t *report, int requeued)
         report->failed++;
 }
 
+/* What is due for one of them. */
+static cib_error_t *act_on(const cib_ctx_t *ctx, overdue_t *overdue, int dry,
+                           cib_upkeep_report_t *report)
+{
+    overdue->verdict = judge(overdue->build, &overdue->due);
+    if (overdue->verdict == IN_TIME)
+        return CIB_OK;
+    if (dry) {
+        count(report, cib_transition_again(overdue->build) && overdue->verdict == UNHEARD);
+        return CIB_OK;
+    }
+    /* a trace that cannot be synced must not keep a dead build alive */
+    cib_log_error(ctx, "CIB0333", cib_trace_sync(ctx, overdue->build->id));
+    CIB_TRY(cib_write(ctx, act, overdue));
+    if (overdue->moved) {
+        tell(ctx, overdue);
+        count(report, overdue->to == CIB_PENDING);
+    }
+    return CIB_OK;
+}
+
+/* One that cannot be moved does not keep the others. */
 cib_error_t *cib_overdue_turn(const cib_ctx_t *ctx, apr_time_t now, apr_time_t since, int batch,
                               int dry, cib_upkeep_report_t *report)
 {
     overdue_t overdue = {.due = deadlines(ctx, now, since), .batch = batch};
+    cib_error_t *first = CIB_OK;
 
     CIB_TRY(cib_read(ctx, find, &overdue));
     for (int i = 0; i < overdue.builds->nelts; i++) {
+        cib_error_t *err;
+
         overdue.build = APR_ARRAY_IDX(overdue.builds, i, cib_build_t *);
-        overdue.verdict = judge(overdue.build, &overdue.due);
-        if (overdue.verdict == IN_TIME)
-            continue;
-        if (dry) {
-            count(report, cib_transition_again(overdue.build) && overdue.verdict == UNHEARD);
-            continue;
-        }
-        /* a trace that cannot be synced must not keep a dead build alive */
-        cib_log_error(ctx, "CIB0333", cib_trace_sync(ctx, overdue.build->id));
-        CIB_TRY(cib_write(ctx, act, &overdue));
-        if (!overdue.moved)
-            continue;
-        tell(ctx, &overdue);
-        count(report, overdue.to == CIB_PENDING);
+        err = act_on(ctx, &overdue, dry, report);
+        if (err && err->reason == CIB_REASON_UNAVAILABLE)
+            return err;
+        if (!first)
+            first = err;
     }
-    return CIB_OK;
+    return first;
 }

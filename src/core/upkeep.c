@@ -202,11 +202,20 @@ cib_error_t *cib_upkeep_orphans(const cib_ctx_t *ctx, int dry, cib_upkeep_report
     return sweep_area(ctx, CIB_AREA_TRACES, dry, report);
 }
 
+/* What fails in one part does not keep the others: on a full disk it is they that make room. */
 cib_error_t *cib_upkeep_turn(const cib_ctx_t *ctx, apr_time_t now, apr_time_t since, int batch,
                              int dry, cib_upkeep_report_t *report)
 {
-    CIB_TRY(cib_overdue_turn(ctx, now, since, batch, dry, report));
-    CIB_TRY(expire(ctx, now, batch, dry, report));
-    CIB_TRY(forget(ctx, now, batch, dry, report));
-    return dry ? CIB_OK : sweep_any(ctx, report);
+    cib_error_t *errs[4] = {cib_overdue_turn(ctx, now, since, batch, dry, report)};
+
+    if (errs[0] && errs[0]->reason == CIB_REASON_UNAVAILABLE)
+        return errs[0];
+    errs[1] = expire(ctx, now, batch, dry, report);
+    errs[2] = forget(ctx, now, batch, dry, report);
+    errs[3] = dry ? CIB_OK : sweep_any(ctx, report);
+    for (int i = 0; i < 4; i++) {
+        if (errs[i])
+            return errs[i];
+    }
+    return CIB_OK;
 }

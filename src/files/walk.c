@@ -116,7 +116,8 @@ static int is_locked(const char *path)
 static apr_status_t visit_file(void *baton, const char *folder, const char *name, apr_pool_t *pool)
 {
     folder_walk_t *walk = baton;
-    cib_stored_file_t file = {name, 0, 0, 0};
+    cib_stored_file_t file = {.name = name};
+    apr_int64_t build_id;
     const char *path;
     struct stat st;
     apr_status_t rv = APR_SUCCESS;
@@ -126,6 +127,7 @@ static apr_status_t visit_file(void *baton, const char *folder, const char *name
     if (lstat(path, &st) == 0 && S_ISREG(st.st_mode)) {
         if (cib_name_check(name, 0, &file.build_id) != APR_SUCCESS)
             file.build_id = 0;
+        file.unfinished = *name == '.' && cib_name_check(name, 1, &build_id) == APR_SUCCESS;
         file.size = st.st_size;
         file.locked = is_locked(lock_path(walk, path));
         rv = walk->visit(walk->baton, &file, walk->turn);

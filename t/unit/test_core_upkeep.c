@@ -329,6 +329,58 @@ static void test_orphans(core_t *core)
     finish(core, id, "success");
 }
 
+/* Files of an area that are not ours: an NFS client's, a person's. */
+static void test_strangers(core_t *core)
+{
+    static const char *const names[] = {".nfs0000000000000001", "README", ".7~"};
+    cib_upkeep_report_t report = {0};
+    apr_file_t *file;
+
+    leave_orphan(core, 7);
+    for (int i = 0; i < 3; i++) {
+        must(apr_file_open(&file,
+                           apr_psprintf(core->pool, "%s/artifacts/0/0/%s", core->fx->dir, names[i]),
+                           APR_FOPEN_CREATE | APR_FOPEN_WRITE, APR_FPROT_OS_DEFAULT, core->pool),
+             "make a file");
+        apr_file_close(file);
+    }
+    core->logged = 0;
+    fine(cib_upkeep_orphans(&core->ctx, 0, &report), "orphans");
+    is_int(report.orphans, 1, "strangers are no orphans");
+    is_int(core->logged, 0, "and nobody complains of them");
+}
+
+/* A build that cannot be moved, on SQLite: a trigger says so. */
+static void test_jam(core_t *core)
+{
+    apr_int64_t stuck, other, full;
+    cib_upkeep_report_t report = {0};
+
+    if (core->fx->schema)
+        return;
+    stuck = running(core);
+    other = running(core);
+    full = running(core);
+    heard(core, full);
+    store(core, full, "archive", apr_time_now() + SECONDS(1));
+    sql(core,
+        "CREATE TRIGGER jam BEFORE UPDATE ON builds WHEN old.id = %d "
+        "BEGIN SELECT RAISE(ABORT, 'jam'); END",
+        (int)stuck);
+    is_reason(cib_upkeep_turn(&core->ctx, apr_time_now() + SECONDS(70), 0, 100, 0, &report),
+              CIB_REASON_INTERNAL, "a turn that fails for one build");
+    is_str(status_of(core, other), "pending", "goes on with the next");
+    is_int(report.expired, 1, "and with what expired");
+    sql(core, "DROP TRIGGER jam");
+    turn(core, apr_time_now() + SECONDS(70), 0, 0);
+    is_str(status_of(core, stuck), "pending", "later that too");
+    finish(core, full, "success");
+    start(core, stuck);
+    finish(core, stuck, "success");
+    start(core, other);
+    finish(core, other, "success");
+}
+
 static void test_check(core_t *core)
 {
     apr_int64_t whole = running(core), lost, cut, a, b;
@@ -391,6 +443,8 @@ static void tests(const char *driver)
     test_history(core);
     test_lease(core);
     test_orphans(core);
+    test_strangers(core);
+    test_jam(core);
     test_check(core);
     core_done(core);
 }
