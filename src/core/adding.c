@@ -11,6 +11,8 @@
 #include "variables.h"
 
 #define COMMANDS_MAX (1024 * 1024)
+/* All tags of a build together, in bytes: PostgreSQL indexes nothing longer than 2,700. */
+#define TAGS_MAX 2048
 #define ZEROS "0000000000000000000000000000000000000000"
 
 /* What all builds of one call have in common, and what a batch made. */
@@ -107,7 +109,11 @@ static cib_error_t *prepare(const cib_ctx_t *ctx, const cib_build_new_t *fresh, 
     CIB_TRY(check_texts(row, ctx->pool));
     CIB_TRY(check_spec(&adding->spec, ctx->pool));
     CIB_TRY(cib_variables_check(fresh->variables, ctx->pool));
-    return cib_tags_canonical(fresh->tags, &row->tags, ctx->pool);
+    CIB_TRY(cib_tags_canonical(fresh->tags, &row->tags, ctx->pool));
+    if (strlen(row->tags) > TAGS_MAX)
+        return cib_error(ctx->pool, CIB_REASON_INVALID, APR_SUCCESS,
+                         "the tags are longer than %d bytes together", TAGS_MAX);
+    return CIB_OK;
 }
 
 /* --- adding ---------------------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 /* The state machine: every step and none other, what follows from one, and what is done again. */
 #include "../../src/core/transition.h"
 #include "core_fixture.h"
+#include "util/cib_crypto.h"
 
 /* --- every pair */
 
@@ -308,6 +309,16 @@ static void refused(core_t *core, const cib_build_new_t *fresh, const char *what
     is_int(ids->nelts, 0, "and nothing is made");
 }
 
+/* Tags of 64 characters that nobody can compress. */
+static apr_array_header_t *noisy_tags(core_t *core, int count)
+{
+    apr_array_header_t *tags = apr_array_make(core->pool, count, sizeof(const char *));
+
+    for (int i = 0; i < count; i++)
+        APR_ARRAY_PUSH(tags, const char *) = cib_sha256_hex(&i, sizeof(i), core->pool);
+    return tags;
+}
+
 static void test_validation(core_t *core)
 {
     static const char *const options[] = {
@@ -357,6 +368,14 @@ static void test_validation(core_t *core)
     bad = good;
     bad.variables = variables;
     refused(core, &bad, "a variable with a dash");
+    /* PostgreSQL must not be the one to refuse it, nor refuse what passes here */
+    bad.variables = NULL;
+    bad.tags = noisy_tags(core, 33);
+    refused(core, &bad, "more than 2048 bytes of tags");
+    bad.tags = noisy_tags(core, 31);
+    fine(cib_build_add(&core->ctx, &bad, 1, ids), "add");
+    is_int(ids->nelts, 1, "a little less is fine");
+    apr_array_clear(ids);
     bad = good;
     bad.project_id = 4711;
     is_reason(cib_build_add(&core->ctx, &bad, 1, ids), CIB_REASON_NO_RECORD, "no such project");
