@@ -209,7 +209,9 @@ cib_error_t *cib_trace_append_begin(const cib_ctx_t *ctx, const cib_build_t *bui
     made->sink.baton = made;
     if (!made->discard)
         made->buffer = apr_palloc(ctx->pool, CIB_TRACE_CHUNK);
-    made->keep_most = limit == CIB_UNLIMITED ? limit : limit + CIB_TRACE_TAIL_MAX + CIB_TRACE_CHUNK;
+    if (limit == CIB_UNLIMITED ||
+        __builtin_add_overflow(limit, CIB_TRACE_TAIL_MAX + CIB_TRACE_CHUNK, &made->keep_most))
+        made->keep_most = CIB_UNLIMITED;
     *append = made;
     *sink = &made->sink;
     return CIB_OK;

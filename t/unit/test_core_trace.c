@@ -208,6 +208,10 @@ static void test_limit(core_t *core)
     build = running(core);
     is_int(put(core, build, 0, "x"), 1, "a limit of nothing");
     is_str(shown(core, build->id), "", "keeps nothing");
+    core->limits.max_trace_size = APR_INT64_MAX;
+    build = running(core);
+    is_int(put(core, build, 0, "all of it"), 9, "a limit beyond all bounds");
+    is_str(shown(core, build->id), "all of it", "is none");
     core->limits = cib_limits_default;
     core->limits.min_free = 0;
 }
