@@ -53,7 +53,7 @@ apr_uint64_t cib_generation_count(cib_generation_t *gen, apr_int64_t runner_id);
 apr_uint32_t cib_generation_announced(cib_generation_t *gen);
 void cib_generation_wait(cib_generation_t *gen, apr_uint32_t seen);
 
-/* Wake all who wait, in all processes: after raises, once for all of them. */
+/* Wake all who wait, in all processes: after raises (and settle), once for all of them. */
 void cib_generation_announce(cib_generation_t *gen);
 
 #endif

@@ -117,6 +117,7 @@ static cib_error_t *commit(cib_db_t *db, apr_pool_t *pool)
     if (gen) {
         cib_raise_now(db); /* also when it failed: that is no lie, only a question more */
         cib_generation_settle(gen);
+        cib_generation_announce(gen); /* who is woken may trust what it reads */
     }
     return err;
 }

@@ -38,7 +38,6 @@ void cib_raise_now(cib_db_t *db)
         cib_generation_raise_all(db->store->gen);
     for (int i = 0; i < runners->nelts && !db->raises.all; i++)
         cib_generation_raise(db->store->gen, APR_ARRAY_IDX(runners, i, apr_int64_t));
-    cib_generation_announce(db->store->gen);
 }
 
 void cib_db_raise_runner(cib_db_t *db, apr_int64_t runner_id)
@@ -172,8 +171,11 @@ static cib_error_t *run_pgsql(cib_store_t *store, const cib_source_t *source, tu
     CIB_TRY(cib_db_open(&db, store, source, pool));
     err = take_turns(&db, turn, section, baton, &usable, pool);
     /* a commit of unknown outcome raises too: once too often costs a runner one question */
-    if (!err || turn->commit_sent)
+    if (!err || turn->commit_sent) {
         cib_raise_now(&db);
+        if (cib_raise_any(&db))
+            cib_generation_announce(store->gen);
+    }
     if (err && db.failure)
         cib_store_note(store, err);
     cib_db_close(&db, !usable);
