@@ -29,11 +29,12 @@ _Static_assert(sizeof(line_key_t) == sizeof(void *) + sizeof(apr_int64_t), "a ke
 
 /* Who waits for the same. There while anybody of it is in the hall, then spare. */
 struct cib_line_t {
-    APR_RING_ENTRY(cib_line_t) spare;
+    APR_RING_ENTRY(cib_line_t) link; /* among the spare ones, or the due ones */
     line_key_t key;
     cib_park_place_t place;
     struct cib_seats_t waiting; /* in the order they came */
     int members;                /* in the hall, waiting or woken */
+    int due;                    /* the first one is to look as soon as it is the line's turn */
     int looking;                /* one of them was woken to look and is not back */
     apr_uint64_t seen;          /* up to here somebody has looked, or is looking */
 };
@@ -43,8 +44,11 @@ struct cib_hall_t {
     apr_pool_t *pool;
     apr_hash_t *lines;            /* line_key_t to cib_line_t */
     struct cib_lines_t spare;     /* memory for lines to come */
+    struct cib_lines_t due;       /* lines whose first is to look */
     struct cib_seats_t deadlines; /* all who wait, the first deadline first */
     int capacity;
+    int at_once; /* so many may be woken and not back, */
+    int out;     /* and so many are */
     int members;
     int stopping;
     apr_thread_t *keeper;
@@ -82,6 +86,21 @@ static void unlock(cib_hall_t *hall)
 
 /* --- waiting and waking; the mutex is held from here on */
 
+/* The keeper sleeps until the first deadline that it knew of, or for good while too many are out.
+ */
+static void nudge_keeper(cib_hall_t *hall)
+{
+    apr_time_t first;
+
+    if (hall->out >= hall->at_once || APR_RING_EMPTY(&hall->deadlines, cib_seat_t, in_time))
+        return;
+    first = APR_RING_FIRST(&hall->deadlines)->until;
+    if (first >= hall->nap_until)
+        return;
+    hall->nap_until = first;
+    ring(hall->nudge);
+}
+
 /* Mostly everybody has the same patience: the place is at the end. */
 static void insert_by_time(cib_hall_t *hall, cib_seat_t *seat)
 {
@@ -94,10 +113,7 @@ static void insert_by_time(cib_hall_t *hall, cib_seat_t *seat)
         APR_RING_INSERT_HEAD(&hall->deadlines, seat, cib_seat_t, in_time);
     else
         APR_RING_INSERT_AFTER(before, seat, in_time);
-    if (seat->until < hall->nap_until) {
-        hall->nap_until = seat->until;
-        ring(hall->nudge);
-    }
+    nudge_keeper(hall);
 }
 
 /* No longer waiting; the socket's number may soon be another's. */
@@ -118,7 +134,16 @@ static void wake(cib_hall_t *hall, cib_seat_t *seat, cib_park_cause_e cause)
         return;
     take_out(hall, seat);
     seat->cause = cause;
+    seat->out = 1;
+    hall->out++;
     ring(seat->bell);
+}
+
+/* One that was woken is back, whatever becomes of it. */
+static void come_back(cib_hall_t *hall, cib_seat_t *seat)
+{
+    hall->out -= seat->out;
+    seat->out = 0;
 }
 
 /* Who waited already and comes back stays the first of its line. */
@@ -145,37 +170,72 @@ static apr_uint64_t value_of(const cib_line_t *line)
     return line->place.value(line->place.baton, line->key.key);
 }
 
-/* `value` was read before the look that it begins: what changes from now on makes another one. */
-static void let_first_look(cib_hall_t *hall, cib_line_t *line, apr_uint64_t value)
+/* The value is read before the look that begins here: what changes from now on makes another one.
+ */
+static void let_first_look(cib_hall_t *hall, cib_line_t *line)
 {
     cib_seat_t *seat;
 
     if (line->looking || APR_RING_EMPTY(&line->waiting, cib_seat_t, in_line))
         return;
     seat = APR_RING_FIRST(&line->waiting);
-    line->seen = value;
+    line->seen = value_of(line);
     line->looking = seat->looking = 1;
     wake(hall, seat, CIB_PARK_LOOK);
 }
 
-static void look_if_changed(cib_hall_t *hall, cib_line_t *line)
+static void see_whose_time_is_over(cib_hall_t *hall)
 {
-    apr_uint64_t value;
+    apr_time_t moment = now();
 
-    if (line->looking)
-        return; /* it will be asked for again when that one is back */
-    value = value_of(line);
-    if (value != line->seen)
-        let_first_look(hall, line, value);
+    while (hall->out < hall->at_once && !APR_RING_EMPTY(&hall->deadlines, cib_seat_t, in_time) &&
+           APR_RING_FIRST(&hall->deadlines)->until <= moment)
+        wake(hall, APR_RING_FIRST(&hall->deadlines), CIB_PARK_END);
+}
+
+static void make_undue(cib_line_t *line)
+{
+    if (line->due)
+        APR_RING_REMOVE(line, link);
+    line->due = 0;
+}
+
+/* Those woken at one time must not take every thread of the process: others want to be served, and
+ * a busy MPM closes kept-alive connections. The rest is woken as they come back. */
+static void wake_some(cib_hall_t *hall)
+{
+    while (hall->out < hall->at_once && !APR_RING_EMPTY(&hall->due, cib_line_t, link)) {
+        cib_line_t *line = APR_RING_FIRST(&hall->due);
+
+        make_undue(line);
+        let_first_look(hall, line);
+    }
+    see_whose_time_is_over(hall);
+    nudge_keeper(hall);
+}
+
+static void make_due(cib_hall_t *hall, cib_line_t *line)
+{
+    if (line->due)
+        return;
+    line->due = 1;
+    APR_RING_INSERT_TAIL(&hall->due, line, cib_line_t, link);
+}
+
+/* While one is looking this waits until that one is back. */
+static void make_due_if_changed(cib_hall_t *hall, cib_line_t *line)
+{
+    if (!line->looking && !line->due && value_of(line) != line->seen)
+        make_due(hall, line);
 }
 
 static cib_line_t *make_line(cib_hall_t *hall)
 {
     cib_line_t *line = APR_RING_FIRST(&hall->spare);
 
-    if (APR_RING_EMPTY(&hall->spare, cib_line_t, spare))
+    if (APR_RING_EMPTY(&hall->spare, cib_line_t, link))
         return apr_palloc(hall->pool, sizeof(*line));
-    APR_RING_REMOVE(line, spare);
+    APR_RING_REMOVE(line, link);
     return line;
 }
 
@@ -209,8 +269,9 @@ static void part(cib_hall_t *hall, cib_seat_t *seat)
     hall->members--;
     if (--line->members > 0)
         return;
+    make_undue(line);
     apr_hash_set(hall->lines, &line->key, sizeof(line->key), NULL);
-    APR_RING_INSERT_HEAD(&hall->spare, line, cib_line_t, spare);
+    APR_RING_INSERT_HEAD(&hall->spare, line, cib_line_t, link);
 }
 
 /* --- the keeper */
@@ -231,23 +292,14 @@ static void see_who_left(cib_hall_t *hall)
     }
 }
 
-static void see_whose_time_is_over(cib_hall_t *hall)
-{
-    apr_time_t moment = now();
-
-    while (!APR_RING_EMPTY(&hall->deadlines, cib_seat_t, in_time) &&
-           APR_RING_FIRST(&hall->deadlines)->until <= moment)
-        wake(hall, APR_RING_FIRST(&hall->deadlines), CIB_PARK_END);
-}
-
 /* How long it may sleep, in milliseconds, -1: until something happens. */
 static int plan_nap(cib_hall_t *hall)
 {
     apr_interval_time_t left;
 
     hall->nap_until = NEVER;
-    if (APR_RING_EMPTY(&hall->deadlines, cib_seat_t, in_time))
-        return -1;
+    if (APR_RING_EMPTY(&hall->deadlines, cib_seat_t, in_time) || hall->out >= hall->at_once)
+        return -1; /* who comes back wakes who is due */
     hall->nap_until = APR_RING_FIRST(&hall->deadlines)->until;
     left = (hall->nap_until - now()) / 1000 + 1;
     if (left < 0)
@@ -268,7 +320,7 @@ static void *APR_THREAD_FUNC keep(apr_thread_t *thread, void *baton)
         poll(&something, 1, nap);
         lock(hall);
         see_who_left(hall);
-        see_whose_time_is_over(hall);
+        wake_some(hall);
         nap = plan_nap(hall);
         closing = hall->closing;
         unlock(hall);
@@ -289,9 +341,10 @@ int cib_hall_enter(cib_hall_t *hall, cib_seat_t *seat)
         join(hall, seat);
         entered = sit_down(hall, seat, 0);
         if (entered)
-            look_if_changed(hall, seat->line); /* between the look and now */
+            make_due_if_changed(hall, seat->line); /* between the look and now */
         else
             part(hall, seat);
+        wake_some(hall);
     }
     unlock(hall);
     return entered;
@@ -302,6 +355,7 @@ void cib_hall_again(cib_hall_t *hall, cib_seat_t *seat)
     cib_line_t *line = seat->line;
 
     lock(hall);
+    come_back(hall, seat);
     if (seat->looking) {
         seat->looking = line->looking = 0;
         line->seen = seat->order->seen;
@@ -312,7 +366,8 @@ void cib_hall_again(cib_hall_t *hall, cib_seat_t *seat)
     } else if (hall->stopping) {
         wake(hall, seat, CIB_PARK_END);
     }
-    look_if_changed(hall, line);
+    make_due_if_changed(hall, line);
+    wake_some(hall);
     unlock(hall);
 }
 
@@ -336,10 +391,19 @@ void cib_hall_leave(cib_hall_t *hall, cib_seat_t *seat)
         take_out(hall, seat);
         if (seat->looking) {
             seat->looking = seat->line->looking = 0;
-            let_first_look(hall, seat->line, value_of(seat->line));
+            make_due(hall, seat->line); /* there may be more */
         }
         part(hall, seat);
+        wake_some(hall);
     }
+    unlock(hall);
+}
+
+void cib_hall_free_thread(cib_hall_t *hall, cib_seat_t *seat)
+{
+    lock(hall);
+    come_back(hall, seat);
+    wake_some(hall);
     unlock(hall);
 }
 
@@ -352,8 +416,9 @@ void cib_hall_look(cib_hall_t *hall, const void *place_baton)
         cib_line_t *line = apr_hash_this_val(at);
 
         if (line->key.place == place_baton)
-            look_if_changed(hall, line);
+            make_due_if_changed(hall, line);
     }
+    wake_some(hall);
     unlock(hall);
 }
 
@@ -408,7 +473,7 @@ static apr_status_t open_eyes(cib_hall_t *hall)
     return rv;
 }
 
-apr_status_t cib_hall_open(cib_hall_t **hall, int capacity, apr_pool_t *pool)
+apr_status_t cib_hall_open(cib_hall_t **hall, int capacity, int at_once, apr_pool_t *pool)
 {
     cib_hall_t *made = apr_pcalloc(pool, sizeof(*made));
     apr_status_t rv = apr_thread_mutex_create(&made->mutex, APR_THREAD_MUTEX_DEFAULT, pool);
@@ -419,9 +484,11 @@ apr_status_t cib_hall_open(cib_hall_t **hall, int capacity, apr_pool_t *pool)
         return rv;
     made->pool = pool;
     made->lines = apr_hash_make(pool);
-    APR_RING_INIT(&made->spare, cib_line_t, spare);
+    APR_RING_INIT(&made->spare, cib_line_t, link);
+    APR_RING_INIT(&made->due, cib_line_t, link);
     APR_RING_INIT(&made->deadlines, cib_seat_t, in_time);
     made->capacity = capacity;
+    made->at_once = at_once;
     made->nap_until = NEVER;
     apr_pool_pre_cleanup_register(pool, made, hall_cleanup);
     rv = apr_thread_create(&made->keeper, NULL, keep, made, pool);

@@ -26,12 +26,14 @@ typedef struct cib_seat_t {
     cib_line_t *line; /* NULL: not in the hall */
     apr_time_t until; /* by the monotonic clock */
     int waiting;
+    int out;                /* woken, and not back */
     int looking;            /* woken to look for its line */
     cib_park_cause_e cause; /* once woken */
 } cib_seat_t;
 
-/* Opens with a thread of its own, which ends with `pool`. */
-apr_status_t cib_hall_open(cib_hall_t **hall, int capacity, apr_pool_t *pool);
+/* Opens for so many, with a thread of its own, which ends with `pool`. Of those that are woken to
+ * look, or because their time is over, at most `at_once` are under way. */
+apr_status_t cib_hall_open(cib_hall_t **hall, int capacity, int at_once, apr_pool_t *pool);
 
 /* Begin to wait. 0: there is no room, or the server stops. */
 int cib_hall_enter(cib_hall_t *hall, cib_seat_t *seat);
@@ -46,6 +48,9 @@ int cib_hall_hold(cib_hall_t *hall, cib_seat_t *seat);
 
 /* Leave. If it was to look, the next one of its line will. No harm if it is not in the hall. */
 void cib_hall_leave(cib_hall_t *hall, cib_seat_t *seat);
+
+/* The thread that it was woken to has done its work, which goes on after it left. */
+void cib_hall_free_thread(cib_hall_t *hall, cib_seat_t *seat);
 
 /* See cib_park_look. */
 void cib_hall_look(cib_hall_t *hall, const void *place_baton);
