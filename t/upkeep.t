@@ -51,4 +51,46 @@ subtest 'a runner that falls silent' => sub {
     answers put($runner, $id, state => 'success', opt => { vhost => 'hasty' }), 404, '404 Not found', '  for good';
 };
 
+# Others fall silent beside these builds: when those are given up, so would these be if nobody had heard them.
+subtest 'what counts as a word' => sub {
+    my @ids = map { scalar build(%hasty, project => $project) } 1 .. 4;
+    my ($uploading, $running, $silent, $stuck) = map { claim($runner, vhost => 'hasty') } @ids;
+    my $connection = connect_to('hasty');
+    my $some = sub { $connection->send(sprintf "%x\r\n%s\r\n", length $_[0], $_[0]) };
+    $connection->send(request_text(POST => "$V1/builds/$uploading->{id}/artifacts", headers => ['Build-Token' => $uploading->{token},
+        'Transfer-Encoding' => 'chunked'], type => 'multipart/form-data; boundary=b'));
+    $some->("--b\r\n" . part(name => 'file', filename => 'a.zip', body => 'x'));
+    is put($runner, $running->{id}, state => 'running', opt => { vhost => 'hasty' })->{status}, 200, 'a PUT without a trace';
+    put($runner, $stuck->{id}, state => 'running', opt => { vhost => 'hasty' });
+    wait_for('the silent build to be pending again', sub { status_of($silent->{id}) eq 'pending' });
+    is status_of($running->{id}), 'running', '  is one';
+    is status_of($uploading->{id}), 'running', 'the first byte of an upload is one';
+    wait_for('the stuck build to fail', sub {
+        $some->('x' x 20000);
+        return status_of($stuck->{id}) eq 'failed';
+    });
+    is status_of($uploading->{id}), 'running', '  and so are those that follow';
+    $some->("\r\n--b--\r\n");
+    $connection->send("0\r\n\r\n");
+    is $connection->response->{status}, 201, 'until it is whole';
+    finish($runner, $uploading->{id}, 'success', vhost => 'hasty');
+    cib({%hasty}, qw(build cancel), $silent->{id});
+};
+
+subtest 'a trace that was begun for the claim before' => sub {
+    my $id = build(%hasty, project => $project);
+    claim($runner, vhost => 'hasty');
+    my $body = qq({"trace":"of the first claim","state":"running","token":"$runner->{token}"});
+    my $cut = index $body, ' claim';
+    my $connection = connect_to('hasty');
+    $connection->send(request_text(PUT => "$V1/builds/$id.json", type => 'application/json', length => length $body) . substr $body, 0, $cut);
+    wait_for('the build to be pending again', sub { status_of($id) eq 'pending' });
+    is claim($runner, vhost => 'hasty')->{id}, $id, 'the same runner has it once more';
+    put($runner, $id, state => 'running', trace => 'second', opt => { vhost => 'hasty' });
+    $connection->send(substr $body, $cut);
+    answers $connection->response, 404, '404 Not found', 'what began before is refused';
+    is trace_of($id, 'hasty'), 'second', '  and replaces nothing';
+    finish($runner, $id, 'success', vhost => 'hasty');
+};
+
 done_testing;

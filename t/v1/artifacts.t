@@ -224,6 +224,15 @@ subtest 'limits' => sub {
     my $r = upload($build, 'x', vhost => 'full');
     answers $r, 507, qr/^507 Insufficient Storage/, 'too little free space: 507';
     like $r->{headers}{'retry-after'}, qr/^\d+$/, '  with Retry-After';
+    like $r->{json}{message}, qr/CIBuildsMinFree/, '  and who said so';
+    $r = http(PATCH => "builds/$build->{id}/trace.txt", vhost => 'full', type => 'text/plain', body => 'patched',
+        headers => ['Build-Token' => $build->{token}, 'Content-Range' => '0-7']);
+    is $r->{status}, 202, '  but traces go on';
+    is put($runner, $build->{id}, state => 'running', trace => 'put', opt => { vhost => 'full' })->{status}, 200, '  whole ones too';
+    is trace_of($build->{id}), 'put', '  and are kept';
+    my $next = build(project => $project);
+    is claim($runner, vhost => 'full')->{id}, $next, '  builds are handed out';
+    is put($runner, $next, state => 'success', opt => { vhost => 'full' })->{body}, 'true', '  and end';
     finish($runner, $build->{id});
 };
 

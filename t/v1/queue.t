@@ -3,7 +3,9 @@
 use strict;
 use warnings;
 
+use Fcntl     ();
 use IPC::Open2 ();
+use Socket    ();
 
 use CIB::Test;
 
@@ -150,6 +152,40 @@ subtest 'many at once' => sub {
     }
     is_deeply \%status, { 201 => 20 }, 'who loses a race gets the next: nobody goes away empty while there is one';
     cancel_all($project);
+};
+
+# Keep everybody from claiming until the returned function is called.
+sub hold_claims {
+    if (is_sqlite()) {
+        open my $lock, '+<', "$CELL->{instances}{main}{storage}/lock" or die "lock: $!\n";
+        flock $lock, Fcntl::LOCK_EX() or die "flock: $!\n";
+        return sub { close $lock };
+    }
+    my $pid = IPC::Open2::open2(my $out, my $in, 'psql', $CELL->{instances}{main}{params}, '-XqAt', '-v', 'ON_ERROR_STOP=1');
+    print {$in} "BEGIN;\nLOCK TABLE queue IN EXCLUSIVE MODE;\nSELECT 'held';\n";
+    <$out> eq "held\n" or die "the table is not to be locked\n";
+    return sub { close $in; waitpid $pid, 0 };
+}
+
+subtest 'an answer that nobody reads' => sub {
+    my $project = project();
+    my $runner = runner(project => $project);
+    my $id = build(project => $project);
+    my $let_go = hold_claims();
+    my $connection = connect_to();
+    my $text = request_text(POST => "$V1/builds/register.json", headers => [Expect => '100-continue'], json => { token => $runner->{token} });
+    my $head = index($text, "\r\n\r\n") + 4;
+    $connection->send(substr $text, 0, $head);
+    ok $connection->answered(30), 'the server asks for the body';
+    $connection->send(substr $text, $head);
+    setsockopt $connection->{socket}, Socket::SOL_SOCKET(), Socket::SO_LINGER(), pack('ii', 1, 0) or die "SO_LINGER: $!\n";
+    $connection->close;
+    $let_go->();
+    expect_log(qr/CIB0304:/);
+    wait_for('the claim to be undone', sub { slurp($CELL->{error_log}) =~ /CIB0403: build $id:/ });
+    wait_for('the build to be pending again', sub { build_show($id)->{status} eq 'pending' });
+    is claim($runner)->{id}, $id, 'its build is there for the next who asks';
+    finish($runner, $id);
 };
 
 # On PostgreSQL who claims holds a lock on a row of the queue until it commits; on SQLite there is one writer.
