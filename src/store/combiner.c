@@ -80,10 +80,12 @@ static cib_error_t *undo(cib_db_t *db, int lone, apr_pool_t *pool)
 }
 
 /* Run one section; its own error goes to the member. What is returned has lost the batch: SQLite
- * rolls all of it back by itself when the disk is full, for one. */
+ * rolls all of it back by itself when the disk is full, for one. That is the database's reason and
+ * never a section's verdict, which is not for the others to hear. */
 static cib_error_t *run_member(cib_db_t *db, member_t *member, int lone)
 {
     cib_raise_mark_t mark = cib_raise_mark(db);
+    cib_error_t *failure, *stuck;
 
     for (int run = 0; run < 2; run++) {
         if (!lone)
@@ -91,11 +93,13 @@ static cib_error_t *run_member(cib_db_t *db, member_t *member, int lone)
         member->err = cib_db_run(db, member->section, member->baton, member->pool);
         if (!member->err)
             return lone ? CIB_OK : cib_db_execute(db, "RELEASE member", member->pool);
-        if (db->failure)
-            cib_store_note(db->store, db->failure);
+        failure = db->failure;
+        if (failure)
+            cib_store_note(db->store, failure);
         cib_raise_forget(db, mark);
-        if (undo(db, lone, member->pool))
-            return member->err;
+        stuck = undo(db, lone, member->pool);
+        if (stuck)
+            return failure ? failure : stuck;
         if (!db->outdated)
             break;
     }

@@ -44,6 +44,8 @@ void cib_db_raise_runner(cib_db_t *db, apr_int64_t runner_id)
 {
     const apr_array_header_t *runners = db->raises.runners;
 
+    if (db->raises.all)
+        return;
     for (int i = 0; i < runners->nelts; i++)
         if (APR_ARRAY_IDX(runners, i, apr_int64_t) == runner_id)
             return;

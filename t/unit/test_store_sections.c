@@ -75,6 +75,40 @@ static void test_threads(fixture_t *fx)
            "every write of the others is there, and none of theirs");
 }
 
+/* Ends the transaction under everybody's feet, as SQLite itself does on a full disk, and then gives
+ * a verdict of its own. */
+static const cib_sql_t roll_back = {"ROLLBACK", NULL};
+
+static cib_error_t *spoil(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    CIB_TRY(cib_db_change(db, &roll_back, NULL, 0, NULL, pool));
+    return cib_error(pool, CIB_REASON_FORBIDDEN, APR_SUCCESS, "mine alone");
+}
+
+static int lost, misled;
+
+static void spoil_or_write(fixture_t *fx, int number, apr_pool_t *pool)
+{
+    for (int i = 0; i < WRITES; i++) {
+        cib_error_t *err = cib_store_write(fx->store, fx->source, CIB_WRITE_MANY,
+                                           number ? rotate : spoil, NULL, pool);
+
+        if (number && err)
+            __atomic_add_fetch(&lost, 1, __ATOMIC_SEQ_CST);
+        if (number && err && err->reason == CIB_REASON_FORBIDDEN)
+            __atomic_add_fetch(&misled, 1, __ATOMIC_SEQ_CST);
+    }
+}
+
+static void test_spoiled(fixture_t *fx)
+{
+    int before = rotation_now(fx);
+
+    in_threads(fx, 8, spoil_or_write);
+    is_int(misled, 0, "nobody is told another's verdict");
+    is_int(rotation_now(fx) - before, 7 * WRITES - lost, "who was told of success has written");
+}
+
 /* A section that ignores the failure of its statement has failed all the same. */
 static cib_error_t *swallow(cib_db_t *db, void *baton, apr_pool_t *pool)
 {
@@ -469,6 +503,7 @@ static void tests(const char *driver)
     test_killed_writer(fx);
     test_raises(fx, &lanes);
     if (sqlite) {
+        test_spoiled(fx);
         test_busy(fx);
         test_full(fx);
         test_killed(fx, &lanes);
