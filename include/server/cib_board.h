@@ -18,8 +18,9 @@ int cib_board_create(server_rec *s);
 /* The slot of a storage directory; NULL where there are too many of them. post_config only. */
 cib_slot_t *cib_board_slot(const char *dir, apr_pool_t *pool);
 
-/* Requests parked. */
-void cib_board_parked(cib_slot_t *slot, int change); /* +1, -1 */
+/* Requests parked by this process, one more (1) or less (-1): by one thread at a time. By all that
+ * live. */
+void cib_board_parked(cib_slot_t *slot, int change);
 int cib_board_parked_now(const cib_slot_t *slot);
 
 /* The database failed, now; at most 200 bytes of the text are kept. And: when and how it last did;

@@ -1,5 +1,7 @@
 /* The board: what the processes of the server tell each other about an instance. */
+#include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <apr_shm.h>
 #include <apr_strings.h>
@@ -25,6 +27,15 @@ APLOG_USE_MODULE(ci_builds);
  * takes over) and nobody knows what was not heard. */
 #define GAP apr_time_from_sec(30)
 
+/* Processes that park requests at a time; what those beyond it park is not counted. */
+#define PROCESSES 256
+
+/* What one process has parked; it is forgotten with the process, however that ended. */
+typedef struct share_t {
+    int pid; /* 0: free */
+    int parked;
+} share_t;
+
 typedef struct failure_t {
     apr_time_t when; /* 0 while it is being written */
     char text[ERROR_LEN + 1];
@@ -32,7 +43,7 @@ typedef struct failure_t {
 
 struct cib_slot_t {
     char key[CIB_SHA256_HEX + 1]; /* of the directory's name; empty: free */
-    int parked;
+    share_t shares[PROCESSES];
     int outage;
     apr_time_t since;
     apr_time_t turned;
@@ -98,16 +109,65 @@ cib_quiet_t *cib_board_quiet(cib_slot_t *slot, cib_quiet_e topic)
 
 /* --- parked requests */
 
+/* One that may not be asked is no process of this httpd: the number is another's by now. */
+static int is_alive(int pid)
+{
+    return kill(pid, 0) == 0;
+}
+
+/* Take a share that is nobody's, or a dead process's. */
+static int take(share_t *share, int me)
+{
+    int pid = __atomic_load_n(&share->pid, __ATOMIC_SEQ_CST);
+
+    if ((pid && is_alive(pid)) ||
+        !__atomic_compare_exchange_n(&share->pid, &pid, me, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+        return 0;
+    __atomic_store_n(&share->parked, 0, __ATOMIC_SEQ_CST);
+    return 1;
+}
+
+static share_t *find_share(cib_slot_t *slot, int me)
+{
+    for (int i = 0; i < PROCESSES; i++) {
+        share_t *share = &slot->shares[(me + i) % PROCESSES];
+
+        if (__atomic_load_n(&share->pid, __ATOMIC_SEQ_CST) == me)
+            return share;
+    }
+    return NULL;
+}
+
+static share_t *take_share(cib_slot_t *slot, int me)
+{
+    for (int i = 0; i < PROCESSES; i++)
+        if (take(&slot->shares[(me + i) % PROCESSES], me))
+            return &slot->shares[(me + i) % PROCESSES];
+    return NULL;
+}
+
 void cib_board_parked(cib_slot_t *slot, int change)
 {
-    __atomic_add_fetch(&slot->parked, change, __ATOMIC_RELAXED);
+    share_t *share = find_share(slot, (int)getpid());
+
+    if (!share)
+        share = take_share(slot, (int)getpid());
+    if (share)
+        __atomic_add_fetch(&share->parked, change, __ATOMIC_SEQ_CST);
 }
 
 int cib_board_parked_now(const cib_slot_t *slot)
 {
-    int parked = __atomic_load_n(&slot->parked, __ATOMIC_RELAXED);
+    int all = 0;
 
-    return parked > 0 ? parked : 0;
+    for (int i = 0; i < PROCESSES; i++) {
+        int pid = __atomic_load_n(&slot->shares[i].pid, __ATOMIC_SEQ_CST);
+        int parked = __atomic_load_n(&slot->shares[i].parked, __ATOMIC_SEQ_CST);
+
+        if (parked > 0 && is_alive(pid))
+            all += parked;
+    }
+    return all;
 }
 
 /* --- the database's errors */
