@@ -226,6 +226,17 @@ subtest 'a graceful restart' => sub {
     gets($connection, $runner, $id, 'and the new processes park as the old ones did');
 };
 
+subtest 'a process that dies' => sub {
+    chomp(my $parent = slurp($CELL->{pid_file}));
+    my $children = "/proc/$parent/task/$parent/children";
+    plan skip_all => 'this kernel does not tell whose child a process is' unless -e $children;
+    my $connection = park($runner, current_value($runner));
+    my @children = grep { length } split /\s+/, slurp($children);
+    kill KILL => @children;
+    ok !$connection->response, 'has no answer for those who waited';
+    wait_for('a server that counts nobody', sub { my $parked = eval { parked() }; defined $parked && $parked == 0 });
+};
+
 is parked(), 0, 'nobody is parked in the end';
 cancel_all($project);
 done_testing();
