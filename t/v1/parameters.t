@@ -79,6 +79,10 @@ subtest 'info' => sub {
 subtest 'bodies' => sub {
     answers http(POST => 'builds/register', query => [token => $runner->{token}]), 404, '404 Not Found', 'no body and no type';
     answers http(POST => 'builds/register', query => [token => $runner->{token}], length => 0), 404, '404 Not Found', 'an empty one';
+    for my $type ('application/json', 'application/x-www-form-urlencoded') {
+        answers http(POST => 'builds/register', query => [token => $runner->{token}], type => $type, chunked => 1, body => ''), 404,
+            '404 Not Found', "  also as $type, in chunks";
+    }
     my %json = (query => [token => $runner->{token}], body => '{}');
     for my $case (['bytes without a type', %json], ['  in chunks', %json, chunked => 1], ['text/plain', %json, type => 'text/plain']) {
         my ($what, %opt) = @$case;
