@@ -154,29 +154,52 @@ static cib_error_t *claim_sqlite(cib_db_t *db, const cib_runner_t *runner, apr_t
 /* --- claiming on PostgreSQL, in one statement among many at once
  *
  * head       the first lanes in order, at most a window of them
+ * ahead      the first build nobody else has locked of the first lane, up to the next lane's head:
+ *            no other comes before it, and the search passes only what is locked
+ *
+ * and only where there is none, as among many at once over several lanes:
+ *
  * hop        from build to next build of these, at most a window of each; one by one, for asked for
  *            several at once a planner that thinks the lane short would read and sort all of it
  * candidate  the first builds of these in order, at most a window
- * picked     the first of them that nobody else has locked
+ * free       the first of them that nobody else has locked
+ *
+ * picked     what was found
  * gone       its row of the queue
  * claimed    its build
  *
  * The queue's row is locked before the build's, and so does cib_q_build_move.
  * Arguments after those of `head`: window, window, the runner, shared, now.
  */
+#define LAST_ID "9223372036854775807"
+#define SECOND_HEAD                                                                                \
+    "(SELECT o.build_id FROM (SELECT * FROM head ORDER BY running, build_id LIMIT 1 OFFSET 1) o "  \
+    "WHERE o.running = h.running)"
+#define AHEAD(lock)                                                                                \
+    "ahead AS MATERIALIZED ("                                                                      \
+    "SELECT a.tagset_id, a.project_id, a.build_id FROM ("                                          \
+    "SELECT h.tagset_id, h.project_id, coalesce(" SECOND_HEAD ", " LAST_ID ") AS bound "           \
+    "FROM head h ORDER BY h.running, h.build_id LIMIT 1) f CROSS JOIN LATERAL ("                   \
+    "SELECT q.tagset_id, q.project_id, q.build_id FROM queue q WHERE q.tagset_id = f.tagset_id "   \
+    "AND q.project_id = f.project_id AND q.build_id < f.bound ORDER BY q.build_id LIMIT 1 "        \
+    "FOR UPDATE OF q" lock ") a), "
+
 #define CLAIM_TAIL(lock)                                                                           \
+    AHEAD(lock)                                                                                    \
     "hop (running, tagset_id, project_id, build_id, n) AS ("                                       \
     "SELECT h.running, h.tagset_id, h.project_id, h.build_id, 1 FROM head h "                      \
+    "WHERE NOT EXISTS (SELECT 1 FROM ahead) "                                                      \
     "UNION ALL SELECT h.running, h.tagset_id, h.project_id, "                                      \
     "(SELECT q.build_id FROM queue q WHERE q.tagset_id = h.tagset_id "                             \
     "AND q.project_id = h.project_id AND q.build_id > h.build_id ORDER BY q.build_id LIMIT 1), "   \
     "h.n + 1 FROM hop h WHERE h.build_id IS NOT NULL AND h.n < %lld), "                            \
     "candidate AS MATERIALIZED ("                                                                  \
     "SELECT * FROM hop WHERE build_id IS NOT NULL ORDER BY running, build_id LIMIT %lld), "        \
-    "picked AS ("                                                                                  \
+    "free AS ("                                                                                    \
     "SELECT q.tagset_id, q.project_id, q.build_id FROM candidate c JOIN queue q "                  \
     "ON q.tagset_id = c.tagset_id AND q.project_id = c.project_id AND q.build_id = c.build_id "    \
     "ORDER BY c.running, c.build_id LIMIT 1 FOR UPDATE OF q" lock "), "                            \
+    "picked AS (SELECT * FROM ahead UNION ALL SELECT * FROM free), "                               \
     "gone AS ("                                                                                    \
     "DELETE FROM queue q USING picked k WHERE q.tagset_id = k.tagset_id "                          \
     "AND q.project_id = k.project_id AND q.build_id = k.build_id RETURNING q.build_id), "          \
@@ -184,7 +207,7 @@ static cib_error_t *claim_sqlite(cib_db_t *db, const cib_runner_t *runner, apr_t
     "UPDATE builds b SET status = 'running', runner_id = %lld, on_shared_runner = %lld, "          \
     "started_at = %lld, heard_at = NULL, claim = b.claim + 1 FROM gone g "                         \
     "WHERE b.id = g.build_id AND b.status = 'pending' RETURNING b.id) "                            \
-    "SELECT (SELECT id FROM claimed), (SELECT count(*) FROM candidate)"
+    "SELECT (SELECT id FROM claimed), (SELECT count(*) FROM head)"
 
 /* Arguments: the runner twice, window. */
 #define SPECIFIC_HEAD                                                                              \

@@ -407,6 +407,48 @@ static void test_cost(fixture_t *fx, const world_t *w)
     diag("%ld and %ld microseconds of processor time", (long)few, (long)many);
 }
 
+/* --- past what another claim has locked */
+
+typedef struct holding_t {
+    fixture_t *fx;
+    const cib_runner_t *runner;
+    apr_int64_t held;
+    apr_int64_t got[2];
+} holding_t;
+
+static cib_error_t *claim_beside(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    holding_t *holding = baton;
+    apr_array_header_t *ids = apr_array_make(pool, 1, sizeof(apr_int64_t));
+
+    APR_ARRAY_PUSH(ids, apr_int64_t) = holding->held;
+    CIB_TRY(cib_q_builds_lock(db, ids, pool));
+    for (int i = 0; i < 2; i++) {
+        claim_t c = {holding->runner, 0, 0};
+
+        CIB_TRY(cib_store_write(holding->fx->store, holding->fx->source, CIB_WRITE_ONE, claim, &c,
+                                pool));
+        holding->got[i] = c.id;
+    }
+    return CIB_OK;
+}
+
+static void test_locked(fixture_t *fx, const world_t *w)
+{
+    const cib_runner_t *runner = runner_new(fx, "docker", 1, 0, w->a);
+    apr_int64_t held = put(fx, w->a, w->plain, 1);
+    apr_int64_t second = put(fx, w->a, w->plain, 1);
+    apr_int64_t third = put(fx, w->a, w->docker, 1);
+    apr_int64_t last = put(fx, w->a, w->plain, 1);
+    holding_t holding = {fx, runner, held, {0, 0}};
+
+    is_fine(writing(fx, claim_beside, &holding), "claim while another holds the oldest");
+    is_int(holding.got[0], second, "the next of its lane, which is the oldest of the rest");
+    is_int(holding.got[1], third, "then the other lane's, older than the next of this");
+    is_int(get(fx, runner), held, "what was let go is first again");
+    is_int(get(fx, runner), last, "and all are taken in the end");
+}
+
 /* --- each once */
 
 #define BUILDS 600
@@ -531,6 +573,8 @@ static void tests(const char *driver)
     fx = fixture_new(driver);
     is_fine(writing(fx, make_world, &world), "make another");
     memset(claimed_by_thread, 0, sizeof(claimed_by_thread));
+    if (strcmp(driver, "pgsql") == 0)
+        test_locked(fx, &world); /* SQLite knows no other writer */
     test_threads(fx, &world);
     test_processes(fx, &world);
     test_killed_claimers(fx, &world);
