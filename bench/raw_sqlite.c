@@ -4,29 +4,19 @@
  *   raw_sqlite DATABASE RUNNER SECONDS      prints "RESULT <cycles per second> <cycles>"
  */
 #include <sqlite3.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
-#define HEAD                                                                                       \
-    "(SELECT q.build_id FROM queue q WHERE q.tagset_id = t.tagset_id AND q.project_id = p.id "     \
-    "ORDER BY q.build_id LIMIT 1)"
+#include "statements.h"
 
-static const char *const texts[] = {
-    "SELECT t.tagset_id, p.id, " HEAD " AS head FROM takes t CROSS JOIN runner_projects rp "
-    "JOIN projects p ON p.id = rp.project_id WHERE t.runner_id = ?1 AND rp.runner_id = ?1 "
-    "AND (SELECT q.build_id FROM queue q WHERE q.tagset_id = t.tagset_id LIMIT 1) IS NOT NULL "
-    "AND p.builds_enabled = 1 AND p.removing = 0 ORDER BY head NULLS LAST LIMIT 1",
-    "DELETE FROM queue WHERE tagset_id = ?1 AND project_id = ?2 AND build_id = ?3",
-    "UPDATE builds SET status = 'running', runner_id = ?1, on_shared_runner = 0, started_at = ?2, "
-    "heard_at = NULL, claim = claim + 1 WHERE id = ?3 AND status = 'pending'",
-    "UPDATE builds SET status = 'success', finished_at = ?1, failure_reason = NULL, exit_code = "
-    "NULL "
-    "WHERE id = ?2 AND status = 'running'",
-    "BEGIN IMMEDIATE",
-    "COMMIT",
-};
 enum { FIRST, TAKE_OUT, HAND_OUT, FINISH, BEGIN, COMMIT, STATEMENTS };
+
+static const cib_sql_t begin_write = {"BEGIN IMMEDIATE", NULL};
+static const cib_sql_t commit = {"COMMIT", NULL};
+static const cib_sql_t *const texts[STATEMENTS] = {
+    [FIRST] = &first_specific, [TAKE_OUT] = &take_out, [HAND_OUT] = &hand_out,
+    [FINISH] = &move_on,       [BEGIN] = &begin_write, [COMMIT] = &commit,
+};
 
 static sqlite3 *db;
 static sqlite3_stmt *statement[STATEMENTS];
@@ -45,7 +35,7 @@ static int run(int which, int nargs, const sqlite3_int64 *args)
         sqlite3_bind_int64(statement[which], i + 1, args[i]);
     rc = sqlite3_step(statement[which]);
     if (rc != SQLITE_DONE && rc != SQLITE_ROW)
-        die(texts[which]);
+        die(texts[which]->text);
     return rc == SQLITE_ROW;
 }
 
@@ -61,16 +51,49 @@ static sqlite3_int64 claim(sqlite3_int64 runner, sqlite3_int64 now)
     sqlite3_int64 lane[3] = {0, 0, 0};
 
     change(BEGIN, 0, NULL);
-    if (run(FIRST, 1, &runner))
+    if (run(FIRST, 2, (sqlite3_int64[]){runner, runner}))
         for (int i = 0; i < 3; i++)
             lane[i] = sqlite3_column_int64(statement[FIRST], i);
     sqlite3_reset(statement[FIRST]);
     if (lane[2]) {
         change(TAKE_OUT, 3, lane);
-        change(HAND_OUT, 3, (sqlite3_int64[]){runner, now, lane[2]});
+        change(HAND_OUT, 4, (sqlite3_int64[]){runner, 0, now, lane[2]});
     }
     change(COMMIT, 0, NULL);
     return lane[2];
+}
+
+/* As the store does: what is no number goes as it is, the rest by position. */
+static void finish(sqlite3_int64 now, sqlite3_int64 id)
+{
+    sqlite3_stmt *s = statement[FINISH];
+
+    change(BEGIN, 0, NULL);
+    sqlite3_bind_text(s, 1, "success", -1, SQLITE_STATIC);
+    sqlite3_bind_int64(s, 3, now);
+    sqlite3_bind_int64(s, 6, id);
+    sqlite3_bind_text(s, 7, "running", -1, SQLITE_STATIC);
+    sqlite3_bind_int64(s, 8, 0);
+    sqlite3_bind_int64(s, 9, 0);
+    change(FINISH, 0, NULL);
+    change(COMMIT, 0, NULL);
+}
+
+static void prepare_all(void)
+{
+    for (int i = 0; i < STATEMENTS; i++) {
+        char *text = NULL;
+        size_t size;
+        FILE *out = open_memstream(&text, &size);
+
+        if (!out)
+            exit(1);
+        write_statement(out, texts[i], NULL);
+        fclose(out);
+        if (sqlite3_prepare_v2(db, text, -1, &statement[i], NULL) != SQLITE_OK)
+            die(text);
+        free(text);
+    }
 }
 
 static double clock_now(void)
@@ -93,18 +116,14 @@ int main(int argc, char **argv)
                      "PRAGMA busy_timeout=1000; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON",
                      NULL, NULL, NULL) != SQLITE_OK)
         die(argv[1]);
-    for (int i = 0; i < STATEMENTS; i++)
-        if (sqlite3_prepare_v2(db, texts[i], -1, &statement[i], NULL) != SQLITE_OK)
-            die(texts[i]);
+    prepare_all();
     begin = end = clock_now();
     while (end - begin < atof(argv[3])) {
         sqlite3_int64 id = claim(atoll(argv[2]), (sqlite3_int64)time(NULL) * 1000000);
 
         if (!id)
             die("the queue is empty");
-        change(BEGIN, 0, NULL);
-        change(FINISH, 2, (sqlite3_int64[]){(sqlite3_int64)time(NULL) * 1000000, id});
-        change(COMMIT, 0, NULL);
+        finish((sqlite3_int64)time(NULL) * 1000000, id);
         cycles++;
         end = clock_now();
     }
