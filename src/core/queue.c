@@ -29,8 +29,7 @@ const char *cib_queue_value(const cib_ctx_t *ctx, const cib_runner_t *runner)
 }
 
 /* Only where every writer raises this very file: on SQLite, which lives on one host. What another
- * host commits to PostgreSQL is told by NOTIFY, which a listener that lost its connection misses.
- */
+ * host commits to PostgreSQL nobody tells this one, so there the queue is searched each time. */
 static int nothing_changed(const cib_ctx_t *ctx, const cib_runner_t *runner,
                            const char *last_update)
 {
