@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include "core/cib_artifact.h"
+#include "core/cib_description.h"
 #include "core_fixture.h"
 #include "util/cib_crypto.h"
 #include "util/cib_text.h"
@@ -195,6 +196,7 @@ static void test_expiry(core_t *core)
 {
     cib_build_t *build = running(core);
     apr_time_t at, now = apr_time_now();
+    cib_description_t *about;
     cib_artifact_t *artifact;
 
     fine(cib_artifact_expiry(&core->ctx, NULL, &at), "expiry");
@@ -212,6 +214,8 @@ static void test_expiry(core_t *core)
     is_str(contents(core, build->id, "archive"), NULL, "is not handed out");
     fine(cib_artifact_get(&core->ctx, build->id, "archive", &artifact), "get");
     ok(!artifact, "nor named");
+    fine(cib_describe(&core->ctx, build->id, &about), "describe");
+    ok(!about->archive, "nor in its build's description");
 }
 
 static void test_damage(core_t *core)

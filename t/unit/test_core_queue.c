@@ -382,6 +382,11 @@ static void test_description(core_t *core)
     fine(cib_describe(&core->ctx, again, &about), "describe");
     is_str(APR_ARRAY_IDX(about->variables, 1, cib_variable_t *)->value, "hidden-value",
            "a retry has the secrets too");
+    sql(core,
+        "UPDATE build_variables SET value = (SELECT value FROM build_variables WHERE build_id = %d "
+        "AND key = 'S') WHERE build_id = %d AND key = 'S'",
+        (int)id, (int)again);
+    is_reason(cib_describe(&core->ctx, again, &about), CIB_REASON_INTERNAL, "another build's");
     sql(core, "UPDATE build_variables SET value = 'x' WHERE key = 'S' AND build_id = %d",
         (int)again);
     is_reason(cib_describe(&core->ctx, again, &about), CIB_REASON_INTERNAL, "a damaged secret");

@@ -261,7 +261,7 @@ subtest 'download' => sub {
     my %expected = (
         'content-disposition' => 'attachment; filename=out.zip', 'content-transfer-encoding' => 'binary',
         'content-type' => 'application/octet-stream', 'x-content-type-options' => 'nosniff', 'accept-ranges' => 'bytes',
-        'content-length' => length $bytes,
+        'content-length' => length $bytes, 'content-security-policy' => q{sandbox; default-src 'none'},
     );
     for my $name (sort keys %expected) {
         my $got = $r->{headers}{$name} // '';
