@@ -20,7 +20,7 @@ cib_error_t *cib_q_lease_take(cib_db_t *db, const char *name, const char *holder
                               apr_time_t until, int *taken, apr_pool_t *pool);
 
 cib_error_t *cib_q_stats(cib_db_t *db, apr_time_t now, cib_stats_t *stats, apr_pool_t *pool);
-/* The cheap part of it, for mod_status: pending, running, runners_online. */
+/* The cheap part of it, for mod_status: pending, running, runners_online (CIB_RUNNER_SEEN). */
 cib_error_t *cib_q_load(cib_db_t *db, apr_time_t now, cib_stats_t *stats, apr_pool_t *pool);
 
 /* --- projects (src/store/projects.c) ------------------------------------------------------------

@@ -118,12 +118,14 @@ typedef struct cib_artifact_t {
 
 /* A contact time is renewed once a minute at most; older than that, the runner is gone. */
 #define CIB_RUNNER_ONLINE apr_time_from_sec(300)
+/* Seen in the last minute, as mod_status counts: a minute, and how late a poll renews the time. */
+#define CIB_RUNNER_SEEN apr_time_from_sec(70)
 
 typedef struct cib_stats_t {
     apr_int64_t builds[CIB_STATUSES];
     apr_int64_t projects;
     apr_int64_t runners;
-    apr_int64_t runners_online; /* seen within CIB_RUNNER_ONLINE */
+    apr_int64_t runners_online; /* seen within CIB_RUNNER_ONLINE, or CIB_RUNNER_SEEN */
     apr_int64_t artifacts;
     apr_int64_t artifact_bytes;
 } cib_stats_t;

@@ -75,9 +75,8 @@ static const cib_sql_t load_now = {
     NULL,
 };
 
-cib_error_t *cib_q_load(cib_db_t *db, apr_time_t now, cib_stats_t *stats, apr_pool_t *pool)
+static cib_error_t *load_since(cib_db_t *db, apr_time_t since, cib_stats_t *stats, apr_pool_t *pool)
 {
-    apr_time_t since = now - CIB_RUNNER_ONLINE;
     cib_rows_t *rows;
 
     CIB_TRY(cib_db_select(db, &load_now, CIB_ARGS(CIB_INT(since)), 3, &rows, pool));
@@ -87,13 +86,18 @@ cib_error_t *cib_q_load(cib_db_t *db, apr_time_t now, cib_stats_t *stats, apr_po
     return CIB_OK;
 }
 
+cib_error_t *cib_q_load(cib_db_t *db, apr_time_t now, cib_stats_t *stats, apr_pool_t *pool)
+{
+    return load_since(db, now - CIB_RUNNER_SEEN, stats, pool);
+}
+
 cib_error_t *cib_q_stats(cib_db_t *db, apr_time_t now, cib_stats_t *stats, apr_pool_t *pool)
 {
     cib_stats_t none = {{0}, 0, 0, 0, 0, 0};
     cib_rows_t *rows;
 
     *stats = none;
-    CIB_TRY(cib_q_load(db, now, stats, pool));
+    CIB_TRY(load_since(db, now - CIB_RUNNER_ONLINE, stats, pool));
     CIB_TRY(cib_db_select(db, &builds_by_status, NULL, 0, 2, &rows, pool));
     stats->builds[CIB_PENDING] = stats->builds[CIB_RUNNING] = 0;
     for (int i = 0; i < cib_rows_count(rows); i++) {
