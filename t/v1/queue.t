@@ -192,18 +192,23 @@ subtest 'an answer that nobody reads' => sub {
 subtest 'what others are just taking' => sub {
     plan skip_all => 'SQLite has one writer at a time' if is_sqlite();
     my $project = project();
-    my $runner = runner(project => $project);
-    my @ids = build(project => $project, args => ['--count', 20]);
-    my $pid = IPC::Open2::open2(my $out, my $in, 'psql', $CELL->{instances}{main}{params}, '-XqAt', '-v', 'ON_ERROR_STOP=1');
-    print {$in} "BEGIN;\nSELECT count(*) FROM (SELECT 1 FROM queue WHERE build_id IN (", join(',', @ids[0 .. 18]), ") FOR UPDATE) held;\n";
-    is scalar <$out>, "19\n", 'somebody has all but the last in hand';
-    is claim($runner)->{id}, $ids[-1], 'who comes meanwhile gets the last, in the same request';
-    print {$in} "ROLLBACK;\n";
-    close $in;
-    waitpid $pid, 0;
-    is claim($runner)->{id}, $ids[0], 'what was not taken after all is there again';
-    finish($runner, $_) for @ids[0, -1];
-    cancel_all($project);
+    my $runner = runner(project => $project, tags => join(',', 1 .. 20));
+    for my $case (['of one kind', sub { build(project => $project, args => ['--count', 20]) }],
+        ['each with a tag of its own', sub { map { scalar build(project => $project, tags => $_) } 1 .. 20 }])
+    {
+        my ($what, $make) = @$case;
+        my @ids = $make->();
+        my $pid = IPC::Open2::open2(my $out, my $in, 'psql', $CELL->{instances}{main}{params}, '-XqAt', '-v', 'ON_ERROR_STOP=1');
+        print {$in} "BEGIN;\nSELECT count(*) FROM (SELECT 1 FROM queue WHERE build_id IN (", join(',', @ids[0 .. 18]), ") FOR UPDATE) held;\n";
+        is scalar <$out>, "19\n", "$what: somebody has all but the last in hand";
+        is claim($runner)->{id}, $ids[-1], '  who comes meanwhile gets the last, in the same request';
+        print {$in} "ROLLBACK;\n";
+        close $in;
+        waitpid $pid, 0;
+        is claim($runner)->{id}, $ids[0], '  what was not taken after all is there again';
+        finish($runner, $_) for @ids[0, -1];
+        cancel_all($project);
+    }
 };
 
 done_testing;

@@ -116,7 +116,7 @@ subtest 'after the end' => sub {
 };
 
 subtest 'masking' => sub {
-    my $build = running(args => ['--secret', 'PASSWORD=s3cr3t-pass', '--secret', 'SHORT=s3cr3t7', '--variable', 'PUBLIC=open-to-all']);
+    my $build = running(args => ['--secret', 'PASSWORD=s3cr3t-pass', '--secret', 'SHORT=s3cr3t7', '--secret', 'EIGHT=8s3cr3t8', '--variable', 'PUBLIC=open-to-all']);
     my %secret = (build => $build->{token}, project => $project->{token}, variable => 's3cr3t-pass');
     my $text = join '', map {"$_: $secret{$_}.\n"} sort keys %secret;
     my $masked = join '', map { "$_: " . 'x' x length($secret{$_}) . ".\n" } sort keys %secret;
@@ -124,9 +124,9 @@ subtest 'masking' => sub {
     my $send = sub { my ($bytes) = @_; my $r = append($build, $at, $bytes); $at += length $bytes; return $r };
     is $send->($text)->{headers}{range}, '0-' . length $text, 'secrets are counted as they are long';
     is trace_of($build->{id}), $masked, '  and masked';
-    $send->("s3cr3t7 is too short, open-to-all is no secret\n");
-    $masked .= "s3cr3t7 is too short, open-to-all is no secret\n";
-    is trace_of($build->{id}), $masked, 'a short one is left alone, and what is none';
+    $send->("s3cr3t7 is too short, open-to-all is no secret, 8s3cr3t8 is one\n");
+    $masked .= "s3cr3t7 is too short, open-to-all is no secret, xxxxxxxx is one\n";
+    is trace_of($build->{id}), $masked, 'one of eight bytes too, a shorter one is left alone, and what is none';
     for my $name (sort keys %secret) {
         for my $cut (1, int(length($secret{$name}) / 2), length($secret{$name}) - 1) {
             $send->("split " . substr $secret{$name}, 0, $cut);
