@@ -27,7 +27,7 @@
 /* Of each kind of upkeep, in one turn. */
 #define UPKEEP_BATCH 100
 
-static const cib_dialect_t *const dialects[] = {&cib_v1, NULL};
+static const cib_dialect_t *const dialects[] = {&cib_v1, &cib_v4, NULL};
 
 /* --- directives */
 
@@ -208,6 +208,8 @@ static void register_hooks(apr_pool_t *pool)
     ap_hook_map_to_storage(keep, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_type_checker(keep, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(handle, NULL, NULL, APR_HOOK_REALLY_FIRST);
+
+    cib_api_register(pool);
 
     cib_refusal_register();
     ap_hook_insert_error_filter(refuse, NULL, NULL, APR_HOOK_MIDDLE);

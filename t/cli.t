@@ -13,10 +13,11 @@ my $time = qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z$/;
 sub keys_of { return [sort keys %{ $_[0] }] }
 
 my @PROJECT = sort qw(id name repo_url timeout allow_git_fetch shared_runners_enabled builds_enabled);
-my @RUNNER = sort qw(id description active is_shared locked run_untagged tag_list projects contacted_at status name version revision
-    platform architecture);
+my @RUNNER = sort qw(id description active is_shared locked run_untagged tag_list maximum_timeout projects contacted_at status name
+    version revision platform architecture machines);
 my @BUILD = sort qw(id project_id status name stage ref tag sha before_sha tag_list runner_id timeout created_at started_at finished_at
-    failure_reason exit_code erased_at trace_size artifacts_file artifacts_expire_at depends_on pending_reasons);
+    failure_reason exit_code erased_at trace_checksum trace_size artifacts_file artifacts_expire_at artifacts
+    depends_on pending_reasons);
 
 # are these among the keys?
 sub has_keys {
@@ -102,6 +103,25 @@ subtest 'runner' => sub {
     like $r->{exit}, qr/^[12]$/, 'add needs --project or --shared';
     cib_fails(1, qr/\S/, qw(runner add --project 999999999));
     cib_fails('1|2', qr/\S/, qw(runner add --no-untagged --project), $project->{id});
+};
+
+subtest "a runner's maximum timeout" => sub {
+    my $runner = runner(project => $project, args => [qw(--maximum-timeout 600)]);
+    is $runner->{maximum_timeout}, 600, 'add: shown';
+    is cib(qw(runner show), $runner->{id})->{maximum_timeout}, 600, '  and kept';
+    cib(qw(runner set), $runner->{id}, '--description', 'x');
+    is cib(qw(runner show), $runner->{id})->{maximum_timeout}, 600, '  also where something else is set';
+    is cib(qw(runner set), $runner->{id}, '--maximum-timeout', 7200)->{maximum_timeout}, 7200, 'set';
+    cib_fails(2, qr/600/, qw(runner set), $runner->{id}, '--maximum-timeout', $_) for 1, 599;
+    cib_fails(2, qr/--maximum-timeout: '\Q$_\E'/, qw(runner set), $runner->{id}, "--maximum-timeout=$_") for -1, '2h', '', 2**31;
+    cib_fails(2, qr/600/, qw(runner add --shared --maximum-timeout 60));
+    is cib(qw(runner show), $runner->{id})->{maximum_timeout}, 7200, 'what is refused changes nothing';
+    for my $none (qw(none 0)) {
+        cib(qw(runner set), $runner->{id}, '--maximum-timeout', 7200);
+        my $set = cib(qw(runner set), $runner->{id}, '--maximum-timeout', $none);
+        is_deeply [exists $set->{maximum_timeout}, $set->{maximum_timeout}], [1, undef], "set to $none";
+    }
+    is runner(project => $project)->{maximum_timeout}, undef, 'none unless it is given';
 };
 
 subtest 'build' => sub {

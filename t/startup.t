@@ -144,6 +144,46 @@ subtest 'what only a start sees' => sub {
     }
 };
 
+subtest 'an older schema' => sub {
+    my $old = "$dir/old";
+    my @there = is_sqlite() ? () : ('--params', "$params options='-c search_path=old'");
+    sql('CREATE SCHEMA old') if @there;
+    my @owner = $> == 0 ? ('--user', $CELL->{user}) : ();
+    my $r = ci_builds({ storage => $old, json => 0 }, 'init', '--driver', $CELL->{driver}, @there, @owner);
+    is $r->{exit}, 0, 'an instance' or diag $r->{err};
+    my $its = $there[1] // "$old/ci-builds.db";
+    my $runner = cib({ storage => $old }, qw(runner add --shared --description old));
+    my $file = configuration("DBDriver $CELL->{driver}\nDBDParams \"$its\"\nCIBuilds On\nCIBuildsStorage $old\n");
+    # back to what the first release made
+    sql($_, $its) for 'DROP INDEX builds_retried', 'DROP INDEX builds_tagset', 'DROP TABLE runner_machines', "UPDATE meta SET value = '1' WHERE key = 'schema_version'",
+        map {"ALTER TABLE $_"} 'runners DROP COLUMN maximum_timeout', 'builds DROP COLUMN trace_checksum',
+        'builds DROP COLUMN short_traces', 'builds DROP COLUMN followed_until', 'build_variables DROP COLUMN is_file',
+        'build_variables DROP COLUMN is_raw';
+    my ($failed, $said) = start_fails($file);
+    isnt $failed, 0, 'httpd does not start';
+    like $said, qr/CIB\d{4}: [^\n]*schema is version 1, this module needs \d+: run 'ci-builds -s \Q$old\E init'/, '  and says what to do'
+        or diag $said;
+    cib_fails(1, qr/schema is version 1, this program needs \d+: run 'ci-builds -s \Q$old\E init'/, { storage => $old }, qw(runner list));
+    $r = ci_builds({ storage => $old, json => 0 }, 'init');
+    is $r->{exit}, 0, 'which is done' or diag $r->{err};
+    like $r->{out}, qr/^# The database's schema went from version 1 to \d+: restart httpd now\.$/m, '  and said';
+    my $show = cib({ storage => $old }, qw(runner show), $runner->{id});
+    is_deeply [@$show{qw(description maximum_timeout machines)}], ['old', undef, []], '  and what was there is there';
+    my $words = qx($CELL->{httpd} -k start -f $file 2>&1);
+    is $? >> 8, 0, 'httpd starts' or diag $words;
+    my $connection = CIB::HTTP->connect($CELL->{spare_port});
+    $connection->send(request_text(POST => '/api/v4/runners/verify', json => { token => $runner->{token}, system_id => 's_1' }));
+    is $connection->response->{status}, 200, '  and knows the runner';
+    is scalar @{ cib({ storage => $old }, qw(runner show), $runner->{id})->{machines} }, 1, '  and now its machine';
+    stop();
+    sql("UPDATE meta SET value = '99' WHERE key = 'schema_version'", $its);
+    ($failed, $said) = start_fails($file);
+    isnt $failed, 0, 'nor does it start on a newer one';
+    like $said, qr/CIB\d{4}: [^\n]*schema is version 99, this module knows \d+: install /, '  and says what to do' or diag $said;
+    $r = ci_builds({ storage => $old, json => 0 }, 'init');
+    is $r->{exit}, 1, '  which init does not bring down';
+};
+
 subtest 'merging' => sub {
     my $file = configuration('CIBuildsMaxArtifactSize 10');
     open my $out, '>>', $file or die $!;

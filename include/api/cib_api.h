@@ -8,6 +8,11 @@
 
 /* /ci/api/v1/: builds and runners, as runners 0.5 to 1.11 speak it. */
 extern const cib_dialect_t cib_v1;
+/* /api/v4/: jobs and runners, as runners since 9.0 speak it. */
+extern const cib_dialect_t cib_v4;
+
+/* Once per configuration, while hooks are registered: what the dialects want made beforehand. */
+void cib_api_register(apr_pool_t *pool);
 
 /* The rules' context of a request, from its virtual host; UNAVAILABLE where the storage cannot be
  * opened. */

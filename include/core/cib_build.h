@@ -5,8 +5,8 @@
  *   running -> pending (a claim undone)     skipped -> created (what it waited for is retried)
  *
  * src/core/transition.c owns every step: guarded by the state it comes from, in one transaction
- * with all that follows from it (dependents that become pending or skipped), so that a late or
- * repeated request cannot resurrect a build.
+ * with all that follows from it (dependents that become pending or skipped, in a few statements
+ * however many they are), so that a late or repeated request cannot resurrect a build.
  */
 #ifndef CIB_BUILD_H
 #define CIB_BUILD_H
@@ -46,19 +46,55 @@ cib_error_t *cib_build_needs(const cib_ctx_t *ctx, apr_int64_t id, apr_array_hea
 cib_error_t *cib_build_pending_reasons(const cib_ctx_t *ctx, const cib_build_t *build,
                                        apr_array_header_t **reasons);
 
-/* Look a build up for the artifact and trace routes and check the token: the build's own of its
- * current claim, or its project's where `project_token_ok` (v1). In order: NOTHING (no such build),
- * FORBIDDEN (token; "Project has been deleted!"; "Build has been erased!" where `erased_matters`).
- */
-cib_error_t *cib_build_authenticate(const cib_ctx_t *ctx, apr_int64_t id, const char *token,
-                                    int project_token_ok, int erased_matters, cib_build_t **build);
+/* Whose token opens a build, besides its own of the current claim. */
+#define CIB_OPEN_PROJECT 1 /* its project's (v1) */
+#define CIB_OPEN_DEPENDENT                                                                         \
+    2 /* that of a running build that needs it (v4, to fetch its artifacts) */
 
-/* The runner's word: finish its running build. `state` is "success", "failed", or anything else
- * (nothing moves). `*moved`: a transition happened. The trace is synced before a final state
- * commits. `failure_reason` NULL: script_failure for a failed one. */
-cib_error_t *cib_build_finish(const cib_ctx_t *ctx, const cib_build_t *build, const char *state,
-                              const char *failure_reason, int has_exit_code, int exit_code,
-                              int *moved);
+/* Look a build up and check the token. `also`: CIB_OPEN_..., or 0. In order: NOTHING (no such
+ * build), FORBIDDEN (token; "Project has been deleted!"), ERASED ("Build has been erased!"). */
+cib_error_t *cib_build_authenticate(const cib_ctx_t *ctx, apr_int64_t id, const char *token,
+                                    int also, cib_build_t **build);
+
+/* A runner's last word of its build. */
+typedef struct cib_ending_t {
+    const char *state;          /* "success" or "failed"; with any other nothing moves */
+    const char *failure_reason; /* counts for a failed one only: one of cib_failure_reasons, any
+                                   other word and NULL are unknown_failure */
+    int has_exit_code;
+    int exit_code;
+    const char *checksum; /* of the trace as sent, "crc32:<8 hex digits>"; NULL or anything else:
+                             it says nothing */
+    apr_int64_t bytesize; /* of the trace as sent; -1: it says nothing */
+} cib_ending_t;
+/* Does it end the build at all? */
+int cib_ending_is_final(const cib_ending_t *ending);
+
+typedef enum {
+    CIB_ENDED_NOT,     /* no transition: no state to move to, or not running this claim any more */
+    CIB_ENDED,         /* one happened */
+    CIB_ENDED_TOO_SOON /* bytes of the trace are missing: the runner is to send them first. Twice
+                          per claim at most; after that its word is taken as it is */
+} cib_ended_e;
+
+/* Finish a running build. The trace is synced before a final state commits. A checksum that differs
+ * from that of the bytes received is recorded on the build (trace_checksum), not refused. */
+cib_error_t *cib_build_finish(const cib_ctx_t *ctx, const cib_build_t *build,
+                              const cib_ending_t *ending, cib_ended_e *ended);
+/* The words for failure that a runner may use, ended by NULL: GitLab's, and those of runners up to
+ * 19 that they say only where they are asked for. */
+extern const char *const cib_failure_reasons[];
+
+/* Somebody watches the trace of a running build: to be said again within CIB_FOLLOW_EVERY.
+ * Failing is logged, not returned. */
+#define CIB_FOLLOW_EVERY apr_time_from_sec(10)
+void cib_build_follow(const cib_ctx_t *ctx, apr_int64_t id);
+/* After how many seconds its runner is to send more of the trace: soon in the first minute and
+ * while it is watched. */
+#define CIB_UPDATE_SOON 3
+#define CIB_UPDATE_CALM 15
+int cib_build_update_interval(const cib_build_t *build, apr_time_t now);
+
 /* How often a runner's words are written down: once a minute, and often enough that one that speaks
  * does not look silent to CIBuildsStuckTimeout. */
 apr_interval_time_t cib_build_heard_every(const cib_ctx_t *ctx);
@@ -66,8 +102,13 @@ apr_interval_time_t cib_build_heard_every(const cib_ctx_t *ctx);
  * logged, not returned. */
 void cib_build_heard(const cib_ctx_t *ctx, const cib_build_t *build);
 
-/* Whatever has not ended can be canceled, and whatever has can be retried; a retry reopens what was
- * skipped for it. CONFLICT says why it cannot be. */
+/* Whatever has not ended can be canceled, and whatever has can be retried. CONFLICT says why it
+ * cannot be.
+ *
+ * A retry takes the place of what it is a copy of: who waits for that one, or was skipped for it,
+ * waits for the retry now. One that was skipped and retried itself is not among them, for its own
+ * retry is; so it does not run beside it. The retry of a skipped build begins as any build with
+ * these needs: as skipped, while one of them has failed; and the retry of that one reopens it. */
 cib_error_t *cib_build_cancel(const cib_ctx_t *ctx, apr_int64_t id);
 cib_error_t *cib_build_retry(const cib_ctx_t *ctx, apr_int64_t id, apr_int64_t *new_id);
 /* Trace and artifacts go, erased_at is set. Only ended builds that are not erased yet. */

@@ -5,10 +5,13 @@
 
 #include "core/cib_ctx.h"
 
+/* In bytes. Shorter secrets would mask ordinary words. */
+#define CIB_SECRET_SHORTEST 8
+
 typedef struct cib_mask_t cib_mask_t;
 
-/* The secrets of a build: its token, its project's token, every secret variable of 8 bytes or more.
- */
+/* The secrets of a build: its token, its project's token, every secret variable of
+ * CIB_SECRET_SHORTEST or more. */
 cib_error_t *cib_mask_for_build(const cib_ctx_t *ctx, const cib_build_t *build, cib_mask_t **mask);
 
 /* A mask of given secrets (const char *). */

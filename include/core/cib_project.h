@@ -13,8 +13,26 @@ cib_error_t *cib_project_add(const cib_ctx_t *ctx, const cib_project_t *project,
 /* NO_RECORD where there is none. */
 cib_error_t *cib_project_get(const cib_ctx_t *ctx, apr_int64_t id, cib_project_t **project);
 cib_error_t *cib_project_list(const cib_ctx_t *ctx, apr_array_header_t **projects);
-/* Everything but the token; raises everybody's generation. */
-cib_error_t *cib_project_set(const cib_ctx_t *ctx, const cib_project_t *project);
+/* What is to change of a project's settings. NULL and -1: that stays as it is, whatever somebody
+ * else makes of it meanwhile. */
+typedef struct cib_project_change_t {
+    const char *name;
+    const char *repo_url;
+    int repo_auth_token;
+    int timeout; /* seconds, 0: the default */
+    int allow_git_fetch;
+    int shared_runners_enabled;
+    int builds_enabled;
+} cib_project_change_t;
+#define CIB_PROJECT_UNCHANGED                                                                      \
+    {                                                                                              \
+        .repo_auth_token = -1, .timeout = -1, .allow_git_fetch = -1, .shared_runners_enabled = -1, \
+        .builds_enabled = -1                                                                       \
+    }
+
+/* Raises everybody's generation. INVALID. */
+cib_error_t *cib_project_set(const cib_ctx_t *ctx, apr_int64_t id,
+                             const cib_project_change_t *change);
 cib_error_t *cib_project_token(const cib_ctx_t *ctx, const cib_project_t *project,
                                const char **token);
 cib_error_t *cib_project_rotate(const cib_ctx_t *ctx, apr_int64_t id, const char **token);

@@ -1,6 +1,7 @@
 /* Tokens. Ours have 160 bits, 40 hex digits.
  *
- * runner        random; only its SHA-256 is stored
+ * runner        random; only its SHA-256 is stored. With "glrt-" before it where the administrator
+ *               made it: runners 16 and later tell by that what `register --token` was given
  * registration  derived: HMAC-SHA256(secret, "registration:<rotation>")
  * project       derived: HMAC-SHA256(secret, "project:<id>:<rotation>"), its SHA-256 stored for
  *               look-ups; or imported, then also kept sealed (AES-256-GCM)
@@ -16,7 +17,11 @@
 /* The shortest token that may be imported. */
 #define CIB_TOKEN_MIN 16
 
-cib_error_t *cib_token_random(const char **token, apr_pool_t *pool);
+/* How a runner came by its token. */
+typedef enum { CIB_TOKEN_REGISTERED, CIB_TOKEN_CREATED } cib_runner_token_e;
+cib_error_t *cib_token_runner(cib_runner_token_e kind, const char **token, apr_pool_t *pool);
+/* Of which kind is this one? */
+cib_runner_token_e cib_token_runner_kind(const char *token);
 const char *cib_token_registration(const cib_storage_t *storage, int rotation, apr_pool_t *pool);
 const char *cib_token_build(const cib_storage_t *storage, apr_int64_t id, apr_int64_t claim,
                             apr_pool_t *pool);

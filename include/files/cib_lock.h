@@ -15,4 +15,9 @@ apr_status_t cib_lock_open(cib_lock_t **lock, const cib_storage_t *storage, apr_
 apr_status_t cib_lock_acquire(cib_lock_t *lock);
 void cib_lock_release(cib_lock_t *lock);
 
+/* A time that holders leave for those who wait: when one last found that it had come in vain. 0:
+ * never. Both to be called while holding it. */
+apr_time_t cib_lock_noted(const cib_lock_t *lock);
+void cib_lock_note(const cib_lock_t *lock, apr_time_t now);
+
 #endif

@@ -5,7 +5,7 @@
  *   ci-builds.db      the SQLite database, where that is the driver (and its -wal, -shm)
  *   artifacts/M/K/    blobs, one file each, named <build id>-<type>-<random> (M = id / 1,000,000,
  *                     K = id / 1,000 % 1,000: at most a thousand builds in a folder)
- *   traces/M/K/       <build id>.log and <build id>.state
+ *   traces/M/K/       <build id>.log or <build id>.log2, and <build id>.state
  *   hosts/<name>      the generations of one host's instance (mapped, see cib_generation.h)
  *
  * Directories are 0750, files 0640 less the umask, the config 0600. Everything is on one
@@ -39,6 +39,26 @@ typedef enum { CIB_AREA_ARTIFACTS, CIB_AREA_TRACES } cib_area_e;
  * driver. */
 apr_status_t cib_storage_create(const char *dir, const char *driver, const char *params,
                                 apr_pool_t *pool);
+
+/* The same in parts, for who fills the tree before it is to be used. Begin: everything but the
+ * config; APR_EEXIST, as soon as somebody else has begun there. `id` and `secret` of the result are
+ * the caller's to set. Put: make the file `name` (a blob's name, or a trace's "<id>.log") to be
+ * written; APR_EINVAL for every other name. Finish: all that was put is on disk, then the config.
+ * Undo: what begin and put have made goes, and a SQLite database in the directory; the directory
+ * itself stays. */
+apr_status_t cib_storage_begin(cib_storage_t **storage, const char *dir, const char *driver,
+                               const char *params, apr_pool_t *pool);
+apr_status_t cib_storage_put(apr_file_t **file, const cib_storage_t *storage, cib_area_e area,
+                             const char *name, apr_pool_t *pool);
+apr_status_t cib_storage_finish(const cib_storage_t *storage, apr_pool_t *pool);
+void cib_storage_undo(const cib_storage_t *storage, apr_pool_t *pool);
+
+/* A file's name within the storage directory, as "artifacts/0/1/1234-archive-...", and back:
+ * APR_EINVAL where it is not one that would be made. In `pool`. */
+const char *cib_storage_member(cib_area_e area, apr_int64_t build_id, const char *name,
+                               apr_pool_t *pool);
+apr_status_t cib_storage_member_parse(const char *member, cib_area_e *area, apr_int64_t *build_id,
+                                      const char **name, apr_pool_t *pool);
 
 /* Read the config. APR_ENOENT: no such directory, or not a storage directory; APR_EINVAL: a config
  * that cannot be understood. The result lives in `pool`. */

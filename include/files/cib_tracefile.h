@@ -1,6 +1,6 @@
-/* The file behind a build's trace: bytes in <id>.log, and what they mean in <id>.state, which is
- * locked (flock) while anyone changes either and is never replaced. No secret is known here:
- * masking is core's.
+/* The file behind a build's trace: bytes in <id>.log or <id>.log2, and in <id>.state which of the
+ * two it is and what they mean. The state is locked (flock) while anyone changes either and is
+ * never replaced; a log is, by the other one. No secret is known here: masking is core's.
  *
  * The state is written after the bytes it speaks of, in one write, into the one of two places that
  * does not hold the last one, with a digest. So a process may be killed anywhere: a record that is
@@ -46,7 +46,8 @@ apr_status_t cib_tracefile_write(cib_tracefile_t *trace, apr_int64_t offset, con
 apr_status_t cib_tracefile_commit(cib_tracefile_t *trace, const cib_trace_state_t *state);
 
 /* Sync `from` (made by cib_tracefile_spool for this build, and still open), put it in the log's
- * place, atomically for readers, and record `state`. Who has the old log open keeps it. */
+ * place and record `state`, all at once: where that fails, or the process is killed, the old log
+ * and its state are in force. Who has the old log open keeps it. */
 apr_status_t cib_tracefile_replace(cib_tracefile_t *trace, apr_file_t *from,
                                    const cib_trace_state_t *state);
 
@@ -70,7 +71,15 @@ apr_status_t cib_tracefile_stat(const cib_storage_t *storage, apr_int64_t build_
 apr_status_t cib_tracefile_open(apr_file_t **log, const cib_storage_t *storage,
                                 apr_int64_t build_id, apr_pool_t *pool);
 
-/* Remove log and state, durably; waits for the lock. APR_SUCCESS where there are none. `freed` (or
+/* State and log as they belong together, for who copies them: the first `stored` bytes of the log,
+ * which is NULL where there are none. The lock is held only until both are open. What is appended
+ * later may mask the last of these bytes; a log that is replaced stays as it was for us. Only a new
+ * claim begins the same file anew, and then the state's claim is another afterwards. APR_ENOENT: no
+ * trace. */
+apr_status_t cib_tracefile_take(apr_file_t **log, const cib_storage_t *storage,
+                                apr_int64_t build_id, cib_trace_state_t *state, apr_pool_t *pool);
+
+/* Remove logs and state, durably; waits for the lock. APR_SUCCESS where there are none. `freed` (or
  * NULL) takes the log's bytes. */
 apr_status_t cib_tracefile_remove(const cib_storage_t *storage, apr_int64_t build_id,
                                   apr_int64_t *freed, apr_pool_t *pool);

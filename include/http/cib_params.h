@@ -30,8 +30,9 @@ cib_error_t *cib_params_add_encoded(cib_params_t *params, const char *text, apr_
 /* Add the members of a JSON object, merging objects that both have; takes the reference. */
 cib_error_t *cib_params_add_json(cib_params_t *params, json_object *object);
 
-/* The getters. Absent (or JSON null) is no error: NULL, -1, or `*value` left alone.
- * INVALID ("<name> is invalid") where the value has another type. */
+/* The getters, for `info[name]` too. Absent (or JSON null) is no error: NULL, -1, or `*value` left
+ * alone. INVALID ("<name> is invalid") where the value has another type. Of a plain name, nothing
+ * is allocated for a text, a flag, a number or an object. */
 int cib_params_has(const cib_params_t *params, const char *name);
 cib_error_t *cib_params_text(const cib_params_t *params, const char *name, const char **value);
 /* As text, but MISSING where it is absent or empty. */

@@ -17,13 +17,14 @@ typedef struct cib_body_plan_t {
     /* A field begins: a multipart part (`filename` NULL where it has none, as sent otherwise: data,
      * never a path), a form field or a member of the top-level JSON object that is a string. Set
      * `*sink` to take its bytes, leave it NULL for the params. What was parsed before it is in the
-     * params already. An error ends the parsing. A further field of a name that was taken is
-     * dropped without asking: the first stays here too. */
+     * params already. An error ends the parsing. A further field of a name that was taken goes to
+     * `further` without asking: the first stays here too. */
     cib_error_t *(*begin)(void *baton, const char *name, const char *filename,
                           const cib_sink_t **sink);
     /* A field taken by `begin` is complete. */
     cib_error_t *(*end)(void *baton, const char *name);
     void *baton;
+    const cib_sink_t *further; /* NULL: it is dropped */
 } cib_body_plan_t;
 
 typedef struct cib_parser_t cib_parser_t;
@@ -56,5 +57,10 @@ cib_error_t *cib_parser_multipart(cib_parser_t **parser, const char *content_typ
 /* The start of a trace's Content-Range ("100-200", "0-99", "12-12/12"): the digits before the first
  * "-", junk is 0 (GitLab's rule); what does not fit in an int64 is APR_INT64_MAX. */
 apr_int64_t cib_content_range_start(const char *header);
+
+/* The SHA-256, in lower case hex, that a Repr-Digest or Content-Digest (NULL: there is none) names;
+ * other algorithms are nothing to us. `*sha256`: what is known already, or NULL; left alone where
+ * none is named. 0: it is malformed, or names another. In `pool`. */
+int cib_digest_sha256(const char *header, const char **sha256, apr_pool_t *pool);
 
 #endif

@@ -17,6 +17,8 @@ void cib_reply_about(request_rec *r, apr_int64_t build_id);
 
 /* `object` is consumed (NULL: the literal null). */
 int cib_reply_json(request_rec *r, int status, json_object *object);
+/* The same as another type of JSON. */
+int cib_reply_json_as(request_rec *r, int status, const char *type, json_object *object);
 int cib_reply_text(request_rec *r, int status, const char *text);
 int cib_reply_empty(request_rec *r, int status);
 
@@ -34,11 +36,14 @@ int cib_reply_flush(request_rec *r);
  *                           {"error":"<message>"} (see cib_reply_parse_error)
  *   MISSING         400     {"message":"400 (Bad request) \"<message>\" not given"}
  *   FORBIDDEN       403     {"message":"403 Forbidden"} or "403 Forbidden  - <message>"
+ *   NOT_RUNNING     403     the same
+ *   ERASED          403     the same
  *   NOTHING         404     {"message":"404 Not Found"}
  *   NO_RECORD       404     {"message":"404 Not found"}
  *   NOT_ALLOWED     405     {"message":"405 Method Not Allowed"}
  *   BAD_TYPE        406     {"error":"The requested content-type '<message>' is not supported."}
  *   CONFLICT        409     {"message":"409 Conflict"}
+ *   DUPLICATE       400     {"message":"<message>"}
  *   TOO_LARGE       413     {"message":"413 Request Entity Too Large  - <message>"}
  *   OUT_OF_RANGE    416     the trace route's own text
  *   UNAVAILABLE     503     {"message":"503 Service Unavailable  - ..."}, Retry-After: 5
@@ -52,8 +57,12 @@ int cib_reply_flush(request_rec *r);
  * gigabytes. */
 int cib_reply_error(request_rec *r, const cib_error_t *err);
 
-/* The same for an error of the parsers and params: INVALID is {"error":"<message>"}. */
+/* The same for an error of the parsers and params: INVALID is {"error":"<message>"}; and for a
+ * wrong offset where that is JSON, too: {"error":"416 Range Not Satisfiable"}. */
 int cib_reply_parse_error(request_rec *r, const cib_error_t *err);
+
+/* The same for INVALID and MISSING in other words: {"message":"<words><message>"}. */
+int cib_reply_bad_request(request_rec *r, const char *words, const cib_error_t *err);
 
 /* 405 with the `Allow` header. */
 int cib_reply_wrong_method(request_rec *r, const char *allow);

@@ -9,12 +9,16 @@
 #include "store/cib_db.h"
 #include "store/cib_schema.h"
 
+typedef struct cib_gate_t cib_gate_t;
+
 typedef struct cib_instance_t {
     const cib_storage_t *storage;
     cib_store_t *store;
     cib_generation_t *gen;
     server_rec *server; /* the first virtual host that names it */
     cib_slot_t *slot;   /* its numbers in shared memory */
+    cib_gate_t *pool;   /* as much room as mod_dbd has connections */
+    cib_gate_t *door;   /* one at a time asks mod_dbd */
     apr_time_t asleep;  /* until then its database is not asked for connections (source.c) */
 } cib_instance_t;
 

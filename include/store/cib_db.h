@@ -60,6 +60,12 @@ typedef struct cib_db_t cib_db_t;
 apr_status_t cib_store_create(cib_store_t **store, const cib_storage_t *storage,
                               cib_generation_t *gen, apr_pool_t *pool);
 
+/* Let no section of the server wait for the database longer than that, about: on PostgreSQL
+ * statements are canceled then, and soon after it connections that say nothing are given up;
+ * UNAVAILABLE. Without it sections wait as long as it takes. To be called before the store is used;
+ * `pool` as above. */
+apr_status_t cib_store_limit(cib_store_t *store, apr_interval_time_t patience, apr_pool_t *pool);
+
 cib_driver_e cib_store_driver(const cib_store_t *store);
 
 /* The last failure of the database, for mod_status: its time, 0 when there was none, and a text of

@@ -33,6 +33,9 @@ cib_error_t *cib_q_project_add(cib_db_t *db, const cib_project_t *project, apr_t
 cib_error_t *cib_q_project_set_token(cib_db_t *db, apr_int64_t id, const char *token_sha256,
                                      const char *sealed, int rotation, apr_pool_t *pool);
 cib_error_t *cib_q_project(cib_db_t *db, apr_int64_t id, cib_project_t **project, apr_pool_t *pool);
+/* The same, held as it is until the section's end. W */
+cib_error_t *cib_q_project_hold(cib_db_t *db, apr_int64_t id, cib_project_t **project,
+                                apr_pool_t *pool);
 cib_error_t *cib_q_project_by_token(cib_db_t *db, const char *token_sha256, cib_project_t **project,
                                     apr_pool_t *pool);
 /* An array of cib_project_t *, by id. */
@@ -52,14 +55,34 @@ cib_error_t *cib_q_project_remove(cib_db_t *db, apr_int64_t id, apr_pool_t *pool
 cib_error_t *cib_q_runner_add(cib_db_t *db, const cib_runner_t *runner, const char *token_sha256,
                               apr_time_t now, apr_int64_t *id, apr_pool_t *pool);
 cib_error_t *cib_q_runner(cib_db_t *db, apr_int64_t id, cib_runner_t **runner, apr_pool_t *pool);
+/* The same, held as it is until the section's end. W */
+cib_error_t *cib_q_runner_hold(cib_db_t *db, apr_int64_t id, cib_runner_t **runner,
+                               apr_pool_t *pool);
 cib_error_t *cib_q_runner_by_token(cib_db_t *db, const char *token_sha256, cib_runner_t **runner,
                                    apr_pool_t *pool);
 cib_error_t *cib_q_runners(cib_db_t *db, apr_array_header_t **runners, apr_pool_t *pool);
-/* Description, active, is_shared, locked, run_untagged, tags; makes the tags known to the queue. W
- */
+/* Description, active, is_shared, locked, run_untagged, tags, maximum_timeout; makes the tags known
+ * to the queue. W */
 cib_error_t *cib_q_runner_update(cib_db_t *db, const cib_runner_t *runner, apr_pool_t *pool);
 /* contacted_at, the five texts of `info`, info_changes, info_changed_at. W */
 cib_error_t *cib_q_runner_contact(cib_db_t *db, const cib_runner_t *runner, apr_pool_t *pool);
+/* The machine of that name, NULL: not known; and all of a runner, cib_machine_t *, the last heard
+ * of first. */
+cib_error_t *cib_q_machine(cib_db_t *db, apr_int64_t runner_id, const char *system_id,
+                           cib_machine_t **machine, apr_pool_t *pool);
+cib_error_t *cib_q_machines(cib_db_t *db, apr_int64_t runner_id, apr_array_header_t **machines,
+                            apr_pool_t *pool);
+cib_error_t *cib_q_machines_count(cib_db_t *db, apr_int64_t runner_id, int *count,
+                                  apr_pool_t *pool);
+/* Put a row in, or in the place of the one there (created_at stays); nothing where there is no such
+ * runner. W */
+cib_error_t *cib_q_machine_put(cib_db_t *db, const cib_machine_t *machine, apr_pool_t *pool);
+/* Forget the runner's machines that were not heard of since `before`, and all but the `most` last
+ * heard of. W */
+cib_error_t *cib_q_machines_trim(cib_db_t *db, apr_int64_t runner_id, apr_time_t before, int most,
+                                 apr_pool_t *pool);
+cib_error_t *cib_q_machine_remove(cib_db_t *db, apr_int64_t runner_id, const char *system_id,
+                                  int *changed, apr_pool_t *pool); /* W */
 /* CONFLICT: the token is another runner's. W */
 cib_error_t *cib_q_runner_set_token(cib_db_t *db, apr_int64_t id, const char *token_sha256,
                                     apr_pool_t *pool);
@@ -84,6 +107,8 @@ cib_error_t *cib_q_project_runners(cib_db_t *db, apr_int64_t project_id,
 
 /* The id of a canonical tag list, making it (and who can take it) where it is new. W */
 cib_error_t *cib_q_tagset(cib_db_t *db, const char *tags, apr_int64_t *id, apr_pool_t *pool);
+/* Forget one (and who can take it) that no build names any more; nothing happens to others. W */
+cib_error_t *cib_q_tagset_forget(cib_db_t *db, apr_int64_t id, apr_pool_t *pool);
 
 /* Add a build with the status it says (its id, claim and times but created_at are not read). Ids
  * are never reused. It is not in the queue until cib_q_enqueue. W */
@@ -99,6 +124,8 @@ cib_error_t *cib_q_build(cib_db_t *db, apr_int64_t id, cib_build_t **build, apr_
  * afterwards stays true. Locked in the order of their ids, whatever the array's, each row of the
  * queue before its build's, as a claim does. Nothing on SQLite, where only one writes. W */
 cib_error_t *cib_q_builds_lock(cib_db_t *db, const apr_array_header_t *ids, apr_pool_t *pool);
+/* Is there a retry of it? */
+cib_error_t *cib_q_build_retried(cib_db_t *db, apr_int64_t id, int *yes, apr_pool_t *pool);
 cib_error_t *cib_q_build_spec(cib_db_t *db, apr_int64_t id, cib_build_spec_t **spec,
                               apr_pool_t *pool);
 cib_error_t *cib_q_build_parts(cib_db_t *db, apr_int64_t id, cib_build_parts_t **parts,
@@ -106,13 +133,26 @@ cib_error_t *cib_q_build_parts(cib_db_t *db, apr_int64_t id, cib_build_parts_t *
 /* cib_variable_t *, in order. */
 cib_error_t *cib_q_variables(cib_db_t *db, apr_int64_t build_id, apr_array_header_t **variables,
                              apr_pool_t *pool);
-/* Builds that `build_id` needs, cib_build_t *, by id; and the ids of those that need it. */
+/* Builds that `build_id` needs, cib_build_t *, by id; and the ids of those that need one of these
+ * (apr_int64_t). */
 cib_error_t *cib_q_needs(cib_db_t *db, apr_int64_t build_id, apr_array_header_t **builds,
                          apr_pool_t *pool);
-cib_error_t *cib_q_needed_by(cib_db_t *db, apr_int64_t build_id, apr_array_header_t **ids,
-                             apr_pool_t *pool);
-/* Those created or skipped who needed `from` need `to` instead; those that ran keep what they had.
- * W */
+cib_error_t *cib_q_needed_by(cib_db_t *db, const apr_array_header_t *needs,
+                             apr_array_header_t **ids, apr_pool_t *pool);
+/* Those of these builds (ids) that are created, and what they wait for: cib_waiting_t, by id. */
+typedef struct cib_waiting_t {
+    apr_int64_t id;
+    apr_int64_t project_id;
+    apr_int64_t tagset_id;
+    unsigned needs; /* 1 << status for each that there is among its needs */
+} cib_waiting_t;
+cib_error_t *cib_q_waiting(cib_db_t *db, const apr_array_header_t *ids, apr_array_header_t **builds,
+                           apr_pool_t *pool);
+/* Builds that run now and need `build_id`: cib_build_t *, by id. */
+cib_error_t *cib_q_running_needing(cib_db_t *db, apr_int64_t build_id, apr_array_header_t **builds,
+                                   apr_pool_t *pool);
+/* Those created or skipped who needed `from` need `to` instead; those that ran or were retried keep
+ * what they had. W */
 cib_error_t *cib_q_needs_move(cib_db_t *db, apr_int64_t from, apr_int64_t to, apr_pool_t *pool);
 
 /* Oldest first. `status` CIB_STATUSES: any; project_id 0: any; limit < 0: all, else the oldest
@@ -123,6 +163,8 @@ cib_error_t *cib_q_builds(cib_db_t *db, cib_status_e status, apr_int64_t project
 
 /* Pending, into the queue; the caller raises. W */
 cib_error_t *cib_q_enqueue(cib_db_t *db, const cib_build_t *build, apr_pool_t *pool);
+/* Those of these (ids) that are pending. W */
+cib_error_t *cib_q_enqueue_all(cib_db_t *db, const apr_array_header_t *ids, apr_pool_t *pool);
 cib_error_t *cib_q_dequeue(cib_db_t *db, apr_int64_t build_id, apr_pool_t *pool); /* W */
 
 /* A guarded move: `to`, and what a transition writes, only if the status is still `from` (and the
@@ -135,14 +177,27 @@ typedef struct cib_move_t {
     const char *failure_reason; /* NULL: none */
     int has_exit_code;
     int exit_code;
-    int requeue; /* running to pending: runner, started_at and heard_at cleared, requeues + 1 */
+    const char *trace_checksum; /* see cib_build_t */
+    int requeue;                /* running to pending: runner, started_at, heard_at and what
+                                                  cib_q_build_short counted cleared, requeues + 1 */
 } cib_move_t;
 cib_error_t *cib_q_build_move(cib_db_t *db, apr_int64_t id, const cib_move_t *move, int *changed,
                               apr_pool_t *pool);
 
+/* A guarded move of many (ids): those that are created become pending, in the queue too, or
+ * skipped. The caller raises. W */
+cib_error_t *cib_q_builds_settle(cib_db_t *db, const apr_array_header_t *ids, cib_status_e to,
+                                 apr_time_t now, apr_pool_t *pool);
+
 /* The runner was heard of now. Only while running and of this claim. W */
 cib_error_t *cib_q_build_heard(cib_db_t *db, apr_int64_t id, apr_int64_t claim, apr_time_t now,
                                apr_pool_t *pool);
+/* Count that this claim's last word was sent back, if that was less than `most` times: `*counted`.
+ * Only while running. W */
+cib_error_t *cib_q_build_short(cib_db_t *db, apr_int64_t id, apr_int64_t claim, int most,
+                               int *counted, apr_pool_t *pool);
+/* Somebody watches the trace of a running build until then. W */
+cib_error_t *cib_q_build_follow(cib_db_t *db, apr_int64_t id, apr_time_t until, apr_pool_t *pool);
 cib_error_t *cib_q_build_erase(cib_db_t *db, apr_int64_t id, apr_time_t now,
                                apr_pool_t *pool); /* W */
 /* The row and all that hangs on it. W */
@@ -193,14 +248,16 @@ cib_error_t *cib_q_expired(cib_db_t *db, apr_time_t now, int limit, apr_array_he
                            apr_pool_t *pool);
 /* Running builds: claimed before `unheard_before` and never heard of; heard of (or started) before
  * `silent_before`, but for those whose runner names no version or one below 1.1 (such are silent
- * while the trace does not grow); or started more than their timeout + `grace` ago. Each 0 is
- * never. cib_build_t *. */
+ * while the trace does not grow); started more than their timeout + `grace` ago; or of a runner
+ * that is not there. Each 0 is never. cib_build_t *. */
 cib_error_t *cib_q_overdue(cib_db_t *db, apr_time_t now, apr_time_t unheard_before,
                            apr_time_t silent_before, apr_interval_time_t grace, int limit,
                            apr_array_header_t **builds, apr_pool_t *pool);
 /* Builds that ended before `before` and that nobody created, pending or running needs: ids. */
 cib_error_t *cib_q_ended_before(cib_db_t *db, apr_time_t before, int limit,
                                 apr_array_header_t **ids, apr_pool_t *pool);
+/* Does a build that is created, pending or running need it? */
+cib_error_t *cib_q_build_needed(cib_db_t *db, apr_int64_t id, int *yes, apr_pool_t *pool);
 /* Running builds of a runner: ids. */
 cib_error_t *cib_q_running_of(cib_db_t *db, apr_int64_t runner_id, apr_array_header_t **ids,
                               apr_pool_t *pool);
@@ -212,10 +269,19 @@ cib_error_t *cib_q_build_ids(cib_db_t *db, apr_int64_t from, apr_int64_t to,
 cib_error_t *cib_q_blob_names(cib_db_t *db, apr_int64_t from, apr_int64_t to,
                               apr_array_header_t **blobs, apr_pool_t *pool);
 
-/* What the queue and the builds disagree about: pending builds that are not in the queue, or builds
- * in the queue that are not pending. Ids. */
+/* What the queue and the builds disagree about: pending builds that are not in the queue where they
+ * belong, or rows of the queue that are no pending build's, or not where that one belongs. */
 typedef enum { CIB_STRAY_NOT_QUEUED, CIB_STRAY_QUEUED } cib_stray_e;
+typedef struct cib_stray_t {
+    apr_int64_t build_id;
+    apr_int64_t tagset_id; /* of the row, or of the one that is missing */
+    apr_int64_t project_id;
+    int pending; /* the build is */
+} cib_stray_t;
+/* cib_stray_t, by id. */
 cib_error_t *cib_q_queue_strays(cib_db_t *db, cib_stray_e which, int limit,
-                                apr_array_header_t **ids, apr_pool_t *pool);
+                                apr_array_header_t **strays, apr_pool_t *pool);
+/* Take this very row out. W */
+cib_error_t *cib_q_dequeue_stray(cib_db_t *db, const cib_stray_t *stray, apr_pool_t *pool);
 
 #endif

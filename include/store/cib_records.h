@@ -52,8 +52,23 @@ typedef struct cib_runner_t {
     const char *architecture;
     apr_time_t info_changed_at; /* of the first of the changes counted */
     int info_changes;
+    int maximum_timeout; /* seconds; 0: the builds' own */
     apr_time_t created_at;
 } cib_runner_t;
+
+/* One of the machines that share a runner's token, by what it calls itself (`system_id`, runners
+ * 16 and later). */
+typedef struct cib_machine_t {
+    apr_int64_t runner_id;
+    const char *system_id;
+    apr_time_t contacted_at;
+    const char *name; /* its `info` */
+    const char *version;
+    const char *revision;
+    const char *platform;
+    const char *architecture;
+    apr_time_t created_at;
+} cib_machine_t;
 
 typedef struct cib_build_t {
     apr_int64_t id;
@@ -81,7 +96,10 @@ typedef struct cib_build_t {
     const char *failure_reason;
     int has_exit_code;
     int exit_code;
-    apr_int64_t retry_of; /* the build it is a copy of */
+    apr_int64_t retry_of;       /* the build it is a copy of */
+    const char *trace_checksum; /* what the runner announced at the end, where that is not the
+                                   checksum of the bytes received; NULL: it is, or none was */
+    apr_time_t followed_until;  /* somebody watches the trace until then; 0: nobody ever did */
 } cib_build_t;
 
 /* The wide part of a build, which nobody reads but who runs it. */
@@ -102,11 +120,13 @@ typedef struct cib_variable_t {
     const char *key;
     const char *value; /* sealed where not public; core opens it */
     int is_public;
+    int is_file; /* the build gets the name of a file that holds the value */
+    int is_raw;  /* the runner expands nothing in the value */
 } cib_variable_t;
 
 typedef struct cib_artifact_t {
     apr_int64_t build_id;
-    const char *type;     /* "archive", "metadata" */
+    const char *type;     /* "archive", "metadata", "junit" ... */
     const char *format;   /* "zip", "gzip", "raw" */
     const char *filename; /* what the client called it */
     apr_int64_t size;

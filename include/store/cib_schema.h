@@ -23,4 +23,9 @@ cib_error_t *cib_schema_state(cib_store_t *store, const cib_source_t *source,
 cib_error_t *cib_schema_upgrade(cib_store_t *store, const cib_source_t *source, const char *id,
                                 int *from, apr_pool_t *pool);
 
+/* For who fills a new database in the transaction that makes it: what has to come before that, and
+ * all versions at once for the instance `id`, within a writing section. */
+cib_error_t *cib_schema_prepare(cib_store_t *store, const cib_source_t *source, apr_pool_t *pool);
+cib_error_t *cib_schema_make(cib_db_t *db, const char *id, apr_pool_t *pool);
+
 #endif

@@ -19,6 +19,9 @@ typedef enum {
     CIB_REASON_MISSING,      /* a required parameter is missing or empty: message is its name */
     CIB_REASON_FORBIDDEN,    /* a token is unknown or wrong, or the state forbids it: message is the
                                 text after "403 Forbidden  - ", NULL for the plain one */
+    CIB_REASON_NOT_RUNNING,  /* the build is in no state for that: as FORBIDDEN, but a dialect may
+                                have words of its own for it */
+    CIB_REASON_ERASED,       /* the build has been erased: likewise */
     CIB_REASON_NOTHING,      /* nothing to do or nothing there ("404 Not Found") */
     CIB_REASON_NO_RECORD,    /* the record looked for does not exist ("404 Not found") */
     CIB_REASON_NOT_ALLOWED,  /* switched off: 405 */
@@ -26,6 +29,7 @@ typedef enum {
     CIB_REASON_TOO_LARGE,    /* the body or the file is over a limit: message names it */
     CIB_REASON_OUT_OF_RANGE, /* a trace offset that is not the length received */
     CIB_REASON_CONFLICT,     /* the state does not allow it (command line) */
+    CIB_REASON_DUPLICATE,    /* there is one already that may not be replaced */
     CIB_REASON_CLIENT_GONE   /* the peer vanished or its framing broke: rv says how */
 } cib_reason_e;
 

@@ -7,29 +7,61 @@
 #include "server/cib_config.h"
 #include "server/cib_waker.h"
 
+/* One request for a build, which may wait. Lives in r->pool. */
+typedef struct asking_t {
+    cib_call_t call;
+    const cib_asking_manner_t *manner;
+    cib_claim_t claim;
+    cib_description_t *description; /* NULL: there is nothing */
+    cib_runner_t *runner;           /* as it was when it asked */
+    cib_ctx_t looking;              /* the context of looks after waiting, each with its own pool */
+    char value[64];                 /* the last look's claim.last_update */
+    cib_park_order_t order;
+} asking_t;
+
 /* --- looking */
 
+/* A paused runner. The value that it is told must be older than the row that says so, or it would
+ * never learn that it was resumed in between. */
+static cib_error_t *look_at_paused(asking_t *asking, const cib_runner_info_t *info,
+                                   cib_runner_t **runner)
+{
+    cib_call_t *call = &asking->call;
+
+    if (!asking->manner->paused_is_told)
+        return cib_error(call->r->pool, CIB_REASON_NOTHING, APR_SUCCESS, NULL);
+    CIB_TRY(cib_runner_contact(call->ctx, *runner, info));
+    asking->claim.last_update = cib_queue_value(call->ctx, *runner);
+    return cib_call_runner(call, runner);
+}
+
 /* All of it each time, also after waiting: the runner may have been paused or removed meanwhile. */
-static cib_error_t *look(cib_asking_t *asking, int anew, cib_runner_t **runner)
+static cib_error_t *look(asking_t *asking, int anew, cib_runner_t **runner)
 {
     cib_call_t *call = &asking->call;
     const char *last_update = NULL;
     cib_runner_info_t *info;
 
     asking->description = NULL;
+    asking->claim = (cib_claim_t){0};
     CIB_TRY(cib_call_runner(call, runner));
     CIB_TRY(cib_call_info(call, &info));
     CIB_TRY(cib_call_malformed(call, cib_params_text(call->params, "last_update", &last_update)));
     if (!(*runner)->active)
-        return cib_error(call->r->pool, CIB_REASON_NOTHING, APR_SUCCESS, NULL);
+        CIB_TRY(look_at_paused(asking, info, runner));
+    if (!(*runner)->active)
+        return CIB_OK;
     CIB_TRY(cib_runner_contact(call->ctx, *runner, info));
-    return cib_call_claim(call, *runner, anew ? NULL : last_update, &asking->claim,
-                          &asking->description);
+    CIB_TRY(cib_call_claim(call, *runner, anew ? NULL : last_update, &asking->claim,
+                           &asking->description));
+    if (asking->description && info && info->version)
+        asking->description->runner_version = info->version;
+    return CIB_OK;
 }
 
 /* A look leaves nothing behind if it is in vain: a request that waits may be woken a thousand
  * times. */
-static cib_error_t *look_anew(cib_asking_t *asking, cib_runner_t **runner)
+static cib_error_t *look_anew(asking_t *asking, cib_runner_t **runner)
 {
     cib_error_t *err;
 
@@ -52,9 +84,41 @@ static int is_same_text(const char *a, const char *b)
  * another runner was faster. */
 static int is_changed(const cib_runner_t *then, const cib_runner_t *now)
 {
-    return then->locked != now->locked || then->run_untagged != now->run_untagged ||
-           !is_same_text(then->tags, now->tags) ||
+    return then->active != now->active || then->locked != now->locked ||
+           then->run_untagged != now->run_untagged || !is_same_text(then->tags, now->tags) ||
            !is_same_text(then->description, now->description);
+}
+
+/* --- answering */
+
+static int reply(asking_t *asking)
+{
+    cib_call_t *call = &asking->call;
+    const cib_build_t *build = asking->description->build;
+    json_object *object = NULL;
+    cib_error_t *err = asking->manner->describe(asking->description, &object, call->r->pool);
+    int result;
+
+    if (err) {
+        cib_call_take_back(call, build, err);
+        return cib_call_fail(call, err);
+    }
+    result = cib_reply_json(call->r, HTTP_CREATED, object);
+    cib_call_handed_out(call, build);
+    return result;
+}
+
+static int answer(asking_t *asking, const cib_error_t *err)
+{
+    request_rec *r = asking->call.r;
+
+    if (err)
+        return cib_call_fail(&asking->call, err);
+    if (asking->description)
+        return reply(asking);
+    if (asking->claim.last_update)
+        apr_table_setn(r->headers_out, "X-GitLab-Last-Update", asking->claim.last_update);
+    return asking->manner->nothing(r);
 }
 
 /* --- waiting */
@@ -80,21 +144,21 @@ void cib_api_raised(cib_instance_t *instance)
 
 static int resume(request_rec *r, cib_park_cause_e cause, void *baton)
 {
-    cib_asking_t *asking = baton;
+    asking_t *asking = baton;
     cib_runner_t *runner = NULL;
     cib_error_t *err = CIB_OK;
 
     if (cause == CIB_PARK_LOOK)
         err = look_anew(asking, &runner);
     if (cause != CIB_PARK_LOOK || err || asking->description || is_changed(asking->runner, runner))
-        return asking->answer(asking, err);
+        return answer(asking, err);
     asking->order.seen = asking->claim.count;
     apr_pool_destroy(asking->looking.pool);
     return SUSPENDED;
 }
 
 /* SUSPENDED: it waits. Anything else: it cannot. */
-static int wait_for_build(cib_asking_t *asking)
+static int wait_for_build(asking_t *asking)
 {
     request_rec *r = asking->call.r;
     cib_instance_t *instance = cib_instance_of(r->server);
@@ -115,20 +179,20 @@ static int wait_for_build(cib_asking_t *asking)
 
 /* --- asking */
 
-static cib_error_t *ask(cib_asking_t *asking, const cib_manner_t *manner)
+static cib_error_t *ask(asking_t *asking, const cib_manner_t *manner)
 {
     CIB_TRY(cib_call_begin(&asking->call, asking->call.r, manner));
     CIB_TRY(cib_call_read(&asking->call, NULL));
     return look(asking, 0, &asking->runner);
 }
 
-int cib_call_ask(request_rec *r, const cib_manner_t *manner, cib_answer_fn answer)
+int cib_call_ask(request_rec *r, const cib_manner_t *manner, const cib_asking_manner_t *asked)
 {
-    cib_asking_t *asking = apr_pcalloc(r->pool, sizeof *asking);
+    asking_t *asking = apr_pcalloc(r->pool, sizeof *asking);
     cib_error_t *err;
 
     asking->call.r = r;
-    asking->answer = answer;
+    asking->manner = asked;
     err = ask(asking, manner);
     if (!err && asking->claim.current && wait_for_build(asking) == SUSPENDED)
         return SUSPENDED;

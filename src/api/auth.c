@@ -10,15 +10,28 @@ cib_error_t *cib_call_token(cib_call_t *call, const char *header, const char **t
     return CIB_OK;
 }
 
+cib_error_t *cib_call_required_token(cib_call_t *call, const char **token)
+{
+    CIB_TRY(cib_call_token(call, NULL, token));
+    if (*token)
+        return CIB_OK;
+    return cib_call_malformed(call,
+                              cib_error(call->r->pool, CIB_REASON_MISSING, APR_SUCCESS, "token"));
+}
+
 cib_error_t *cib_call_runner(cib_call_t *call, cib_runner_t **runner)
 {
     const char *token;
 
-    CIB_TRY(cib_call_token(call, NULL, &token));
+    if (call->manner->missing_is_error)
+        CIB_TRY(cib_call_required_token(call, &token));
+    else
+        CIB_TRY(cib_call_token(call, NULL, &token));
     return cib_runner_authenticate(call->ctx, token, runner);
 }
 
-cib_error_t *cib_call_build(cib_call_t *call, const cib_route_match_t *match, cib_build_t **build)
+static cib_error_t *open_build(cib_call_t *call, const cib_route_match_t *match, int also,
+                               cib_build_t **build)
 {
     const char *token;
 
@@ -26,8 +39,27 @@ cib_error_t *cib_call_build(cib_call_t *call, const cib_route_match_t *match, ci
         return cib_error(call->r->pool, CIB_REASON_NOTHING, APR_SUCCESS, NULL);
     cib_reply_about(call->r, match->id);
     CIB_TRY(cib_call_token(call, call->manner->token_header, &token));
-    return cib_build_authenticate(call->ctx, match->id, token, call->manner->project_token_ok, 1,
-                                  build);
+    return cib_build_authenticate(call->ctx, match->id, token, also, build);
+}
+
+cib_error_t *cib_call_open(cib_call_t *call, const cib_route_match_t *match, int also,
+                           cib_build_t **build)
+{
+    cib_error_t *err = open_build(call, match, also, build);
+
+    if (err && err->reason == CIB_REASON_NOTHING && call->manner->only_running)
+        return cib_error(call->r->pool, CIB_REASON_FORBIDDEN, APR_SUCCESS, NULL);
+    return err;
+}
+
+cib_error_t *cib_call_build(cib_call_t *call, const cib_route_match_t *match, cib_build_t **build)
+{
+    CIB_TRY(cib_call_open(call, match, call->manner->also_opens, build));
+    if (!call->manner->only_running || (*build)->status == CIB_RUNNING)
+        return CIB_OK;
+    apr_table_setn(call->r->headers_out, call->manner->status_header,
+                   cib_status_name((*build)->status));
+    return cib_error(call->r->pool, CIB_REASON_NOT_RUNNING, APR_SUCCESS, NULL);
 }
 
 /* A text of the object `info`; whatever else stands there is no fault worth refusing a runner for
@@ -47,21 +79,26 @@ static cib_error_t *info_text(cib_call_t *call, json_object *info, const char *n
     return CIB_OK;
 }
 
-cib_error_t *cib_call_info(cib_call_t *call, cib_runner_info_t **result)
+static cib_error_t *info_texts(cib_call_t *call, json_object *object, cib_runner_info_t *info)
 {
-    json_object *object = NULL;
-    cib_runner_info_t *info;
-
-    *result = NULL;
-    CIB_TRY(cib_call_malformed(call, cib_params_object(call->params, "info", &object)));
-    if (!object)
-        return CIB_OK;
-    info = apr_palloc(call->r->pool, sizeof *info);
     CIB_TRY(info_text(call, object, "name", &info->name));
     CIB_TRY(info_text(call, object, "version", &info->version));
     CIB_TRY(info_text(call, object, "revision", &info->revision));
     CIB_TRY(info_text(call, object, "platform", &info->platform));
-    CIB_TRY(info_text(call, object, "architecture", &info->architecture));
-    *result = info;
-    return CIB_OK;
+    return info_text(call, object, "architecture", &info->architecture);
+}
+
+cib_error_t *cib_call_info(cib_call_t *call, cib_runner_info_t **result)
+{
+    const char *system_id = NULL;
+    json_object *object = NULL;
+
+    *result = NULL;
+    CIB_TRY(cib_call_malformed(call, cib_params_object(call->params, "info", &object)));
+    CIB_TRY(cib_call_malformed(call, cib_params_text(call->params, "system_id", &system_id)));
+    if (!object && !system_id)
+        return CIB_OK;
+    *result = apr_pcalloc(call->ctx->pool, sizeof **result);
+    (*result)->system_id = system_id;
+    return object ? info_texts(call, object, *result) : CIB_OK;
 }

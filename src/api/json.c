@@ -43,12 +43,30 @@ void cib_json_flag(cib_json_t *json, const char *key, int value)
     put_new(json, key, json_object_new_boolean(value != 0));
 }
 
+void cib_json_object(cib_json_t *json, const char *key, cib_json_t *member)
+{
+    json->failed |= member->failed;
+    cib_json_put(json, key, member->object);
+}
+
+void cib_json_list(cib_json_t *json, const char *key, json_object *list)
+{
+    put_new(json, key, list);
+}
+
 void cib_json_append(cib_json_t *json, json_object *list, cib_json_t *member)
 {
     if (!member->failed && list && !json_object_array_add(list, member->object))
         return;
     json->failed = 1;
     json_object_put(member->object);
+}
+
+json_object *cib_json_get(json_object *object, const char *key)
+{
+    json_object *value;
+
+    return json_object_object_get_ex(object, key, &value) ? value : NULL;
 }
 
 cib_error_t *cib_json_end(cib_json_t *json, json_object **object, apr_pool_t *pool)

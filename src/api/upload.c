@@ -4,21 +4,83 @@
 
 #include "core/cib_artifact.h"
 #include "internal.h"
+#include "util/cib_text.h"
 
 /* What multipart framing may add to a file, at most, before Content-Length speaks against it. */
 #define FRAMING APR_INT64_C(65536)
 
+#define ARCHIVE "archive"
+#define METADATA "metadata"
+
 typedef struct intake_t {
     cib_call_t *call;
     const cib_route_match_t *match;
-    const char *type;   /* of the part `file` */
+    const char *type;   /* of the part `file`, as it is known now */
     const char *format; /* likewise */
     const char *sha256; /* announced, or NULL */
     const char *token;  /* what `build` was opened with */
     cib_build_t *build; /* NULL: not opened yet */
     cib_upload_t *upload;
-    int stored; /* the part that is being read goes into the upload */
+    int stored;       /* the part that is being read goes into the upload */
+    cib_sink_t waste; /* for files that nobody wants */
+    apr_int64_t wasted;
 } intake_t;
+
+/* --- what it is ------------------------------------------------------------------------------ */
+
+/* A parameter that has a default. */
+static cib_error_t *text_or(cib_call_t *call, const char *name, const char *otherwise,
+                            const char **text)
+{
+    CIB_TRY(cib_call_malformed(call, cib_params_text(call->params, name, text)));
+    if (!*text)
+        *text = otherwise;
+    return CIB_OK;
+}
+
+static cib_error_t *no_such_value(cib_call_t *call, const char *name)
+{
+    return cib_call_malformed(call, cib_error(call->r->pool, CIB_REASON_INVALID, APR_SUCCESS,
+                                              "%s does not have a valid value", name));
+}
+
+cib_error_t *cib_call_type(cib_call_t *call, const char **type)
+{
+    *type = ARCHIVE;
+    if (!call->manner->typed_artifacts)
+        return CIB_OK;
+    CIB_TRY(text_or(call, "artifact_type", ARCHIVE, type));
+    return cib_artifact_type(*type) ? CIB_OK : no_such_value(call, "artifact_type");
+}
+
+cib_error_t *cib_call_kind(cib_call_t *call, const char **type, const char **format)
+{
+    *format = "zip";
+    CIB_TRY(cib_call_type(call, type));
+    if (!call->manner->typed_artifacts)
+        return CIB_OK;
+    /* it comes beside its archive only */
+    if (!strcmp(*type, METADATA))
+        return no_such_value(call, "artifact_type");
+    CIB_TRY(text_or(call, "artifact_format", "zip", format));
+    return cib_artifact_is_format(*format) ? CIB_OK : no_such_value(call, "artifact_format");
+}
+
+/* Once a file has begun as what it is, it stays that. */
+static cib_error_t *no_late_kind(const intake_t *in)
+{
+    const char *type, *format;
+
+    CIB_TRY(cib_call_kind(in->call, &type, &format));
+    if (!strcmp(type, in->type) && !strcmp(format, in->format))
+        return CIB_OK;
+    return cib_call_malformed(in->call,
+                              cib_error(in->call->r->pool, CIB_REASON_INVALID, APR_SUCCESS,
+                                        "artifact_type and artifact_format must come before the "
+                                        "file"));
+}
+
+/* --- may it come? ---------------------------------------------------------------------------- */
 
 static apr_int64_t announced_size(request_rec *r)
 {
@@ -31,8 +93,7 @@ static cib_error_t *switched_off(const cib_call_t *call)
 {
     if (call->ctx->limits->artifacts)
         return CIB_OK;
-    /* A 405 names what is left. */
-    apr_table_setn(call->r->headers_out, "Allow", "GET, HEAD, DELETE");
+    apr_table_setn(call->r->headers_out, "Allow", call->manner->allow_no_upload);
     return cib_error(call->r->pool, CIB_REASON_NOT_ALLOWED, APR_SUCCESS, NULL);
 }
 
@@ -47,7 +108,7 @@ static cib_error_t *open_build(intake_t *in)
         return CIB_OK;
     CIB_TRY(cib_call_build(call, in->match, &in->build));
     in->token = token;
-    return cib_artifact_allowed(call->ctx, in->build, 0, announced_size(call->r));
+    return cib_artifact_allowed(call->ctx, in->build, announced_size(call->r));
 }
 
 /* A form field may still bring the token, and would beat a header: so a header alone decides only
@@ -66,6 +127,7 @@ static cib_error_t *first_look(intake_t *in)
 
     CIB_TRY(switched_off(in->call));
     CIB_TRY(cib_call_query(in->call));
+    CIB_TRY(cib_call_kind(in->call, &in->type, &in->format));
     err = open_build(in);
     if (err && err->reason == CIB_REASON_FORBIDDEN && !err->message && token_may_follow(in->call))
         return CIB_OK;
@@ -99,9 +161,26 @@ static cib_error_t *last_look(intake_t *in)
 {
     apr_time_t ignored;
 
+    if (!in->upload)
+        CIB_TRY(cib_call_kind(in->call, &in->type, &in->format));
     CIB_TRY(open_build(in));
     CIB_TRY(no_impostor(in));
     return expiry(in, &ignored);
+}
+
+/* --- taking it ------------------------------------------------------------------------------- */
+
+/* Of what nobody wants there must be an end, too: the one that there is for a file. */
+static cib_error_t *waste(void *baton, const char *data, apr_size_t len)
+{
+    intake_t *in = baton;
+    const cib_ctx_t *ctx = in->call->ctx;
+    apr_int64_t most = ctx->limits->max_artifact_size;
+
+    in->wasted += (apr_int64_t)len;
+    if (most == CIB_UNLIMITED || in->wasted <= most)
+        return CIB_OK;
+    return cib_call_ruled(in->call, cib_artifact_allowed(ctx, in->build, in->wasted));
 }
 
 static cib_error_t *store_part(intake_t *in, const char *name, const char *filename,
@@ -109,11 +188,11 @@ static cib_error_t *store_part(intake_t *in, const char *name, const char *filen
 {
     const cib_ctx_t *ctx = in->call->ctx;
     const cib_sink_t *file;
-    int metadata = !strcmp(name, "metadata");
+    int metadata = !strcmp(name, METADATA);
 
     if (!in->upload)
         CIB_TRY(cib_upload_begin(ctx, in->build, &in->upload));
-    CIB_TRY(cib_upload_file(in->upload, metadata ? "metadata" : in->type,
+    CIB_TRY(cib_upload_file(in->upload, metadata ? METADATA : in->type,
                             metadata ? "gzip" : in->format, filename, &file));
     in->stored = 1;
     *sink = cib_call_heartbeat(in->call, in->build, file);
@@ -125,8 +204,8 @@ static cib_error_t *begin_file(intake_t *in, const char *name, const char *filen
 {
     CIB_TRY(last_look(in));
     in->stored = 0;
-    if (strcmp(name, "file") && strcmp(name, "metadata")) {
-        *sink = &cib_call_discard;
+    if (strcmp(name, "file") && strcmp(name, METADATA)) {
+        *sink = &in->waste;
         return CIB_OK;
     }
     /* as a browser's form sends it where nothing was chosen */
@@ -164,20 +243,31 @@ static cib_error_t *commit(intake_t *in)
     if (!in->upload)
         return cib_error(in->call->r->pool, CIB_REASON_MISSING, APR_SUCCESS,
                          "Missing artifacts file!");
+    CIB_TRY(no_late_kind(in));
     CIB_TRY(expiry(in, &expire_at));
-    return cib_upload_commit(in->upload, in->sha256, expire_at);
+    return cib_upload_commit(in->upload, in->sha256, expire_at, !in->call->manner->typed_artifacts);
 }
 
-cib_error_t *cib_call_upload(cib_call_t *call, const cib_route_match_t *match, const char *type,
-                             const char *format, cib_build_t **build)
+/* It ended while the bytes came: the runner is told how. */
+static cib_error_t *tell_status(intake_t *in, cib_error_t *err)
 {
-    intake_t in = {.call = call, .match = match, .type = type, .format = format};
-    const cib_body_plan_t plan = {begin_part, end_part, &in};
+    cib_build_t *build;
+
+    if (!err || err->reason != CIB_REASON_NOT_RUNNING || !in->call->manner->only_running)
+        return err;
+    CIB_TRY(cib_call_build(in->call, in->match, &build));
+    return err;
+}
+
+cib_error_t *cib_call_upload(cib_call_t *call, const cib_route_match_t *match, cib_build_t **build)
+{
+    intake_t in = {.call = call, .match = match, .waste = {waste, &in}};
+    const cib_body_plan_t plan = {begin_part, end_part, &in, &in.waste};
 
     CIB_TRY(first_look(&in));
     CIB_TRY(cib_call_digest(call, &in.sha256));
     CIB_TRY(cib_call_read(call, &plan));
-    CIB_TRY(commit(&in));
+    CIB_TRY(tell_status(&in, commit(&in)));
     *build = in.build;
     return CIB_OK;
 }

@@ -1,7 +1,11 @@
 /* The paths of /ci/api/v1/. */
 #include "v1.h"
 
-const cib_manner_t cib_v1_manner = {"BUILD-TOKEN", 1, "Build-Status"};
+const cib_manner_t cib_v1_manner = {.token_header = "BUILD-TOKEN",
+                                    .also_opens = CIB_OPEN_PROJECT,
+                                    .status_header = "Build-Status",
+                                    .also_reads = CIB_OPEN_PROJECT,
+                                    .allow_no_upload = "GET, HEAD, DELETE"};
 
 static const cib_route_t routes[] = {
     {"POST", "builds/register", cib_v1_builds_register},

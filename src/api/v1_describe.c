@@ -1,113 +1,108 @@
 /* A build as GitLab 8.17 describes it to its runner: names, order and types are the protocol's. */
 #include <string.h>
-#include <apr_strings.h>
 
-#include "core/cib_tags.h"
 #include "util/cib_text.h"
-#include "util/cib_version.h"
 #include "v1.h"
+#include "variables.h"
 
-static const char no_commit[] = "0000000000000000000000000000000000000000";
+/* --- variables --- */
 
-/* --- variables: a later one of a name wins in the runner --- */
-
-typedef struct variables_t {
-    json_object *list;
-    cib_json_t *json; /* whose list it is */
-    apr_pool_t *pool;
-} variables_t;
-
-static void variable(const variables_t *to, const char *key, const char *value, int is_public)
+static apr_array_header_t *variables(const cib_description_t *about, apr_pool_t *pool)
 {
-    cib_json_t member = cib_json_begin();
+    apr_array_header_t *told = cib_told_make(pool);
 
-    cib_json_text(&member, "key", key);
-    cib_json_text(&member, "value", value);
-    cib_json_flag(&member, "public", is_public);
-    cib_json_append(to->json, to->list, &member);
-}
-
-static void known(const variables_t *to, const char *key, const char *value)
-{
-    variable(to, key, value ? value : "", 1);
-}
-
-static void number(const variables_t *to, const char *key, apr_int64_t value)
-{
-    known(to, key, apr_psprintf(to->pool, "%" APR_INT64_T_FMT, value));
-}
-
-static const char *before_sha(const cib_build_t *build)
-{
-    return build->before_sha && *build->before_sha ? build->before_sha : no_commit;
-}
-
-static void build_variables(const variables_t *to, const cib_description_t *about)
-{
-    const cib_build_t *build = about->build;
-
-    known(to, "CI", "true");
-    known(to, "GITLAB_CI", "true");
-    number(to, "CI_BUILD_ID", build->id);
-    variable(to, "CI_BUILD_TOKEN", about->token, 0);
-    known(to, "CI_BUILD_REF", build->sha);
-    known(to, "CI_BUILD_BEFORE_SHA", before_sha(build));
-    known(to, "CI_BUILD_REF_NAME", build->ref);
-    known(to, "CI_BUILD_REF_SLUG", cib_ref_slug(build->ref, to->pool));
-    known(to, "CI_BUILD_NAME", build->name);
-    known(to, "CI_BUILD_STAGE", build->stage);
-    known(to, "CI_SERVER_NAME", CIB_NAME);
-    known(to, "CI_SERVER_VERSION", CIB_VERSION);
-    known(to, "CI_SERVER_REVISION", CIB_REVISION);
-    if (build->tag)
-        known(to, "CI_BUILD_TAG", build->ref);
-}
-
-static void project_variables(const variables_t *to, const cib_description_t *about)
-{
-    const cib_project_t *project = about->project;
-
-    number(to, "CI_PROJECT_ID", project->id);
-    known(to, "CI_PROJECT_NAME", project->name);
-    known(to, "CI_PROJECT_PATH", project->name);
-    known(to, "CI_PROJECT_URL", cib_url_without_user(project->repo_url, to->pool));
-    number(to, "CI_PIPELINE_ID", about->build->id);
-}
-
-static const char *spaced(const char *tags, apr_pool_t *pool)
-{
-    const apr_array_header_t *list = cib_tags_split(tags, pool);
-    const char *text = "";
-    int i;
-
-    for (i = 0; i < list->nelts; i++)
-        text = apr_pstrcat(pool, text, i ? ", " : "", APR_ARRAY_IDX(list, i, const char *), NULL);
-    return text;
-}
-
-static void runner_variables(const variables_t *to, const cib_runner_t *runner)
-{
-    if (!runner)
-        return;
-    number(to, "CI_RUNNER_ID", runner->id);
-    known(to, "CI_RUNNER_DESCRIPTION", runner->description);
-    known(to, "CI_RUNNER_TAGS", spaced(runner->tags, to->pool));
+    cib_told_ci(told);
+    cib_told_old_build(told, about);
+    cib_told_server(told);
+    cib_told_old_tag(told, about);
+    cib_told_project(told, about);
+    cib_told_runner(told, about);
+    cib_told_own(told, about);
+    return told;
 }
 
 static void put_variables(cib_json_t *json, const cib_description_t *about, apr_pool_t *pool)
 {
-    variables_t to = {json_object_new_array(), json, pool};
-    int i;
+    const apr_array_header_t *told = variables(about, pool);
+    json_object *list = json_object_new_array();
 
-    build_variables(&to, about);
-    project_variables(&to, about);
-    runner_variables(&to, about->runner);
-    for (i = 0; i < about->variables->nelts; i++) {
-        const cib_variable_t *own = APR_ARRAY_IDX(about->variables, i, const cib_variable_t *);
+    for (int i = 0; i < told->nelts; i++) {
+        const cib_told_t *variable = &APR_ARRAY_IDX(told, i, cib_told_t);
+        cib_json_t member = cib_json_begin();
 
-        variable(&to, own->key, own->value, own->is_public);
+        cib_json_text(&member, "key", variable->key);
+        cib_json_text(&member, "value", variable->value);
+        cib_json_flag(&member, "public", variable->is_public);
+        if (variable->is_file) /* 1.9 and later read it */
+            cib_json_flag(&member, "file", 1);
+        cib_json_append(json, list, &member);
     }
-    cib_json_put(json, "variables", to.list);
+    cib_json_list(json, "variables", list);
+}
+
+/* --- options: as they were given, but what runners of v1 cannot decode --- */
+
+/* A string where v4 has objects with more than a name. */
+static json_object *name_of(json_object *image)
+{
+    return json_object_get(cib_json_get(image, "name"));
+}
+
+static json_object *names_of(cib_json_t *json, json_object *services)
+{
+    json_object *list = json_object_new_array();
+
+    for (size_t i = 0; list && i < json_object_array_length(services); i++) {
+        if (json_object_array_add(list, name_of(json_object_array_get_idx(services, i))))
+            json->failed = 1;
+    }
+    json->failed |= !list;
+    return list;
+}
+
+/* The archive alone: there are no reports. */
+static json_object *archive_of(cib_json_t *json, json_object *entry)
+{
+    cib_json_t archive = cib_json_begin();
+
+    json_object_object_foreach(entry, key, value)
+    {
+        if (strcmp(key, "reports") != 0)
+            cib_json_put(&archive, key, json_object_get(value));
+    }
+    json->failed |= archive.failed;
+    return archive.object;
+}
+
+/* NULL where v1 has no words for it. */
+static json_object *option(cib_json_t *json, const cib_description_t *about, const char *key,
+                           json_object *value)
+{
+    if (!value || strcmp(key, "before_script") == 0) /* that is part of the commands */
+        return NULL;
+    if (strcmp(key, "image") == 0)
+        return name_of(value);
+    if (strcmp(key, "services") == 0)
+        return names_of(json, value);
+    if (strcmp(key, "artifacts") == 0)
+        return about->wanted ? archive_of(json, about->wanted) : NULL;
+    if (strcmp(key, "cache") == 0) /* one is all it knows */
+        return json_object_get(json_object_array_get_idx(value, 0));
+    return json_object_get(value);
+}
+
+static void put_options(cib_json_t *json, const cib_description_t *about)
+{
+    cib_json_t options = cib_json_begin();
+
+    json_object_object_foreach(about->options, key, given)
+    {
+        json_object *value = option(&options, about, key, given);
+
+        if (value)
+            cib_json_put(&options, key, value);
+    }
+    cib_json_object(json, "options", &options);
 }
 
 /* --- the rest --- */
@@ -122,8 +117,7 @@ static void put_archive(cib_json_t *json, const cib_artifact_t *archive)
     cib_json_text(&file, "filename", archive->filename);
     cib_json_int(&file, "size", archive->size);
     cib_json_text(&file, "sha256", archive->sha256);
-    json->failed |= file.failed;
-    cib_json_put(json, "artifacts_file", file.object);
+    cib_json_object(json, "artifacts_file", &file);
 }
 
 static void put_build(cib_json_t *json, const cib_build_t *build)
@@ -159,7 +153,7 @@ static void put_dependencies(cib_json_t *json, const cib_description_t *about)
     for (i = 0; i < about->dependencies->nelts; i++)
         put_dependency(json, list, APR_ARRAY_IDX(about->dependencies, i, const cib_dependency_t *),
                        about->project);
-    cib_json_put(json, "depends_on_builds", list);
+    cib_json_list(json, "depends_on_builds", list);
 }
 
 cib_error_t *cib_v1_describe(const cib_description_t *about, json_object **object, apr_pool_t *pool)
@@ -176,15 +170,15 @@ cib_error_t *cib_v1_describe(const cib_description_t *about, json_object **objec
     put_archive(&json, about->archive);
     cib_json_text(&json, "commands", about->commands);
     cib_json_text(&json, "repo_url", about->repo_url);
-    cib_json_text(&json, "before_sha", before_sha(build));
+    cib_json_text(&json, "before_sha", cib_told_before_sha(build));
     cib_json_flag(&json, "allow_git_fetch", about->project->allow_git_fetch);
-    cib_json_put(&json, "options", json_object_get(about->options));
-    cib_json_int(&json, "timeout", build->timeout);
+    put_options(&json, about);
+    cib_json_int(&json, "timeout", about->timeout);
     put_variables(&json, about, pool);
     put_dependencies(&json, about);
     if (about->archive && about->archive->expire_at)
         cib_json_text(&json, "artifacts_expire_at",
                       cib_time_iso8601(about->archive->expire_at, pool));
-    cib_json_put(&json, "credentials", json_object_new_array());
+    cib_json_list(&json, "credentials", json_object_new_array());
     return cib_json_end(&json, object, pool);
 }

@@ -3,31 +3,15 @@
 
 /* --- register --- */
 
-/* A flag that keeps its default where it is not given. */
-static cib_error_t *flag(cib_call_t *call, const char *name, int *value)
+/* GitLab 8 says no more of what is wrong with a runner than this. */
+static cib_error_t *refusal(const cib_call_t *call, cib_error_t *err)
 {
-    int given = -1;
+    apr_pool_t *pool = call->r->pool;
 
-    CIB_TRY(cib_call_malformed(call, cib_params_flag(call->params, name, &given)));
-    if (given >= 0)
-        *value = given;
-    return CIB_OK;
-}
-
-static cib_error_t *read_runner(cib_call_t *call, cib_runner_new_t *fresh)
-{
-    apr_array_header_t *tags = NULL;
-    cib_runner_info_t *info;
-
-    CIB_TRY(cib_call_malformed(call,
-                               cib_params_text(call->params, "description", &fresh->description)));
-    CIB_TRY(cib_call_malformed(call, cib_params_list(call->params, "tag_list", &tags)));
-    CIB_TRY(flag(call, "run_untagged", &fresh->run_untagged));
-    CIB_TRY(flag(call, "locked", &fresh->locked));
-    CIB_TRY(cib_call_info(call, &info));
-    fresh->tags = tags;
-    fresh->info = info;
-    return CIB_OK;
+    if (!err || err->reason != CIB_REASON_INVALID)
+        return err;
+    return cib_error_detail(pool, cib_error(pool, CIB_REASON_NOTHING, APR_SUCCESS, NULL),
+                            "a runner was refused: %s", err->message);
 }
 
 static cib_error_t *register_runner(cib_call_t *call, json_object **answer)
@@ -40,11 +24,9 @@ static cib_error_t *register_runner(cib_call_t *call, json_object **answer)
     CIB_TRY(cib_call_begin(call, call->r, &cib_v1_manner));
     CIB_TRY(cib_call_read(call, NULL));
     CIB_TRY(cib_call_malformed(call, cib_params_required(call->params, "token", &registration)));
-    CIB_TRY(read_runner(call, &fresh));
-    CIB_TRY(cib_runner_register(call->ctx, registration, &fresh, &id, &token));
-    json = cib_json_begin();
-    cib_json_int(&json, "id", id);
-    cib_json_text(&json, "token", token);
+    CIB_TRY(cib_call_new_runner(call, &fresh));
+    CIB_TRY(refusal(call, cib_runner_register(call->ctx, registration, &fresh, &id, &token)));
+    json = cib_call_credentials(id, token);
     return cib_json_end(&json, answer, call->r->pool);
 }
 

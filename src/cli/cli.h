@@ -45,7 +45,7 @@ typedef cib_error_t *(*cli_fn)(cli_t *cli);
 typedef struct cli_command_t {
     const char *noun;
     const char *verb;            /* NULL: the noun is the command */
-    const char *operand;         /* "ID" (a number), "NAME", or NULL: none */
+    const char *operand;         /* "ID" (a number), "NAME", "FILE", or NULL: none */
     const cli_option_t *options; /* NULL: none */
     const char *summary;         /* one line */
     const char *details;         /* what else --help says; NULL: nothing */
@@ -97,6 +97,10 @@ void cli_help_command(const cli_command_t *command);
 
 /* --- the commands, by noun */
 cib_error_t *cli_init(cli_t *cli);
+cib_error_t *cli_backup_prepare(cli_t *cli);
+cib_error_t *cli_backup(cli_t *cli);
+cib_error_t *cli_restore_prepare(cli_t *cli);
+cib_error_t *cli_restore(cli_t *cli);
 
 /* prepare: --token, where it is given, into cli->prepared (const char *). */
 cib_error_t *cli_token_prepare(cli_t *cli);

@@ -1,4 +1,5 @@
 /* ci-builds build: all but add, trace and artifacts. */
+#include <string.h>
 #include <apr_strings.h>
 #include "core/cib_artifact.h"
 #include "core/cib_build.h"
@@ -35,21 +36,50 @@ static json_object *row_object(const cib_build_t *build, apr_pool_t *pool)
     else
         cli_set_text(object, "exit_code", NULL);
     cli_set_time(object, "erased_at", build->erased_at, pool);
+    cli_set_text(object, "trace_checksum", build->trace_checksum);
     return object;
 }
 
-static void set_artifact(json_object *object, const cib_artifact_t *artifact, apr_pool_t *pool)
+static json_object *file_object(const cib_artifact_t *artifact)
 {
-    json_object *file = NULL;
+    json_object *file = json_object_new_object();
 
-    if (artifact) {
-        file = json_object_new_object();
-        cli_set_text(file, "filename", artifact->filename);
-        cli_set_int(file, "size", artifact->size);
-        cli_set_text(file, "sha256", artifact->sha256);
+    cli_set_text(file, "filename", artifact->filename);
+    cli_set_int(file, "size", artifact->size);
+    cli_set_text(file, "sha256", artifact->sha256);
+    return file;
+}
+
+static json_object *artifact_object(const cib_artifact_t *artifact, apr_pool_t *pool)
+{
+    json_object *object = json_object_new_object();
+
+    cli_set_text(object, "type", artifact->type);
+    cli_set_text(object, "format", artifact->format);
+    cli_set_text(object, "filename", artifact->filename);
+    cli_set_int(object, "size", artifact->size);
+    cli_set_text(object, "sha256", artifact->sha256);
+    cli_set_time(object, "expire_at", artifact->expire_at, pool);
+    return object;
+}
+
+/* The archive by itself, as runners are told of it, and all of them. */
+static void set_artifacts(json_object *object, const apr_array_header_t *artifacts,
+                          apr_pool_t *pool)
+{
+    const cib_artifact_t *archive = NULL;
+    json_object *list = json_object_new_array();
+
+    for (int i = 0; i < artifacts->nelts; i++) {
+        const cib_artifact_t *artifact = APR_ARRAY_IDX(artifacts, i, const cib_artifact_t *);
+
+        json_object_array_add(list, artifact_object(artifact, pool));
+        if (strcmp(artifact->type, "archive") == 0)
+            archive = artifact;
     }
-    json_object_object_add(object, "artifacts_file", file);
-    cli_set_time(object, "artifacts_expire_at", artifact ? artifact->expire_at : 0, pool);
+    json_object_object_add(object, "artifacts_file", archive ? file_object(archive) : NULL);
+    cli_set_time(object, "artifacts_expire_at", archive ? archive->expire_at : 0, pool);
+    json_object_object_add(object, "artifacts", list);
 }
 
 /* Why a build is pending depends on its project and its tags only, so a list asks once for each
@@ -81,14 +111,13 @@ static cib_error_t *add_rest(const cib_ctx_t *ctx, const cib_build_t *build, apr
                              json_object *object)
 {
     const apr_array_header_t *reasons;
-    apr_array_header_t *needs;
-    cib_artifact_t *artifact;
+    apr_array_header_t *artifacts, *needs;
 
-    CIB_TRY(cib_artifact_get(ctx, build->id, "archive", &artifact));
+    CIB_TRY(cib_artifact_list(ctx, build->id, &artifacts));
     CIB_TRY(cib_build_needs(ctx, build->id, &needs));
     CIB_TRY(reasons_of(ctx, build, known, &reasons));
     cli_set_int(object, "trace_size", cib_trace_size(ctx, build->id));
-    set_artifact(object, artifact, ctx->pool);
+    set_artifacts(object, artifacts, ctx->pool);
     cli_set_ids(object, "depends_on", needs);
     cli_set_texts(object, "pending_reasons", reasons);
     return CIB_OK;

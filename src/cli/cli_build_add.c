@@ -19,48 +19,55 @@ static cib_error_t *read_once(const cli_t *cli, const char *path, int *stdin_tak
     return cli_read_file(cli, path, text);
 }
 
-static void add_variable(apr_array_header_t *variables, const char *key, const char *value,
-                         int is_public)
-{
-    cib_variable_t *variable = &APR_ARRAY_PUSH(variables, cib_variable_t);
+/* What each of the options that name a variable makes of it. */
+typedef struct variable_option_t {
+    const char *name;
+    int secret; /* the value may come from elsewhere, so that it is on no command line */
+    int file;   /* every byte counts */
+    int raw;
+} variable_option_t;
 
-    variable->key = key;
-    variable->value = value;
-    variable->is_public = is_public;
+static const variable_option_t variable_options[] = {{"variable", 0, 0, 0},
+                                                     {"raw-variable", 0, 0, 1},
+                                                     {"secret", 1, 0, 0},
+                                                     {"file-variable", 1, 1, 0},
+                                                     {NULL, 0, 0, 0}};
+
+static cib_error_t *read_value(const cli_t *cli, const variable_option_t *option, int *stdin_taken,
+                               const char **value)
+{
+    const char *from = **value == '@' ? *value + 1 : !strcmp(*value, "-") ? *value : NULL;
+
+    if (!option->secret || !from)
+        return CIB_OK;
+    CIB_TRY(read_once(cli, from, stdin_taken, value));
+    if (!option->file)
+        *value = cli_without_line_end(*value, cli->pool);
+    return CIB_OK;
 }
 
-static cib_error_t *read_secret(const cli_t *cli, const char *pair, int *stdin_taken,
-                                apr_array_header_t *variables)
+static cib_error_t *read_variable(const cli_t *cli, const variable_option_t *option,
+                                  const char *pair, int *stdin_taken, cib_variable_t *variable)
 {
-    const char *key;
-    const char *value;
-    const char *from;
-
-    CIB_TRY(cli_cut_pair(cli, "secret", pair, &key, &value));
-    from = *value == '@' ? value + 1 : !strcmp(value, "-") ? value : NULL;
-    if (from) {
-        CIB_TRY(read_once(cli, from, stdin_taken, &value));
-        value = cli_without_line_end(value, cli->pool);
-    }
-    add_variable(variables, key, value, 0);
+    CIB_TRY(cli_cut_pair(cli, option->name, pair, &variable->key, &variable->value));
+    CIB_TRY(read_value(cli, option, stdin_taken, &variable->value));
+    variable->is_public = !option->secret;
+    variable->is_file = option->file;
+    variable->is_raw = option->raw;
     return CIB_OK;
 }
 
 static cib_error_t *read_variables(const cli_t *cli, int *stdin_taken,
                                    apr_array_header_t **variables)
 {
-    const apr_array_header_t *plain = cli_texts(cli, "variable");
-    const apr_array_header_t *secret = cli_texts(cli, "secret");
-    const char *key;
-    const char *value;
+    *variables = apr_array_make(cli->pool, 8, sizeof(cib_variable_t));
+    for (const variable_option_t *option = variable_options; option->name; option++) {
+        const apr_array_header_t *pairs = cli_texts(cli, option->name);
 
-    *variables = apr_array_make(cli->pool, plain->nelts + secret->nelts, sizeof(cib_variable_t));
-    for (int i = 0; i < plain->nelts; i++) {
-        CIB_TRY(cli_cut_pair(cli, "variable", APR_ARRAY_IDX(plain, i, const char *), &key, &value));
-        add_variable(*variables, key, value, 1);
+        for (int i = 0; i < pairs->nelts; i++)
+            CIB_TRY(read_variable(cli, option, APR_ARRAY_IDX(pairs, i, const char *), stdin_taken,
+                                  &APR_ARRAY_PUSH(*variables, cib_variable_t)));
     }
-    for (int i = 0; i < secret->nelts; i++)
-        CIB_TRY(read_secret(cli, APR_ARRAY_IDX(secret, i, const char *), stdin_taken, *variables));
     return CIB_OK;
 }
 

@@ -62,11 +62,24 @@ static int reader_is_gone(void)
     return poll(&out, 1, FOLLOW_EVERY_MS) > 0 && (out.revents & (POLLERR | POLLNVAL));
 }
 
+/* Say now and again that somebody watches: its runner then sends what there is sooner. */
+static void watch(const cib_ctx_t *ctx, const cib_build_t *build, apr_time_t *said)
+{
+    apr_time_t now = apr_time_now();
+    int lately = now >= *said && now - *said < CIB_FOLLOW_EVERY;
+
+    if (build->status != CIB_RUNNING || lately)
+        return;
+    *said = now;
+    cib_build_follow(ctx, build->id);
+}
+
 cib_error_t *cli_build_trace(cli_t *cli)
 {
     int follow = cli_given(cli, "follow");
     cib_ctx_t ctx = cli->ctx;
     apr_int64_t offset = 0;
+    apr_time_t said = 0;
     cib_build_t *build;
 
     apr_pool_create(&ctx.pool, cli->pool);
@@ -75,6 +88,8 @@ cib_error_t *cli_build_trace(cli_t *cli)
         /* its state first: what it wrote before it ended is there to be read then */
         CIB_TRY(cib_build_get(&ctx, cli->id, &build));
         CIB_TRY(write_news(&ctx, cli->id, &offset));
+        if (follow)
+            watch(&ctx, build, &said);
     } while (follow && !cib_status_ended(build->status) && !reader_is_gone());
     return CIB_OK;
 }
@@ -180,13 +195,20 @@ static cib_error_t *copy(const cli_t *cli, apr_file_t *file, const target_t *tar
     return CIB_OK;
 }
 
+static const char *wanted_type(const cli_t *cli)
+{
+    const char *type = cli_text(cli, "type");
+
+    return type ? type : "archive";
+}
+
 static cib_error_t *fetch(const cli_t *cli, const target_t *target, cib_artifact_t **artifact)
 {
     struct stat is;
     apr_file_t *file;
     const char *digest = "";
 
-    CIB_TRY(cib_artifact_open(&cli->ctx, cli->id, "archive", artifact, &file));
+    CIB_TRY(cib_artifact_open(&cli->ctx, cli->id, wanted_type(cli), artifact, &file));
     if (target->path && fstat(target->fd, &is) == 0 && S_ISREG(is.st_mode) &&
         ftruncate(target->fd, 0))
         return cib_error(cli->pool, CIB_REASON_NO_SPACE, APR_FROM_OS_ERROR(errno), "empty %s",
@@ -215,11 +237,33 @@ static cib_error_t *fetch_and_tell(const cli_t *cli, const target_t *target)
         return CIB_OK;
     object = json_object_new_object();
     cli_set_id(object, "id", cli->id);
+    cli_set_text(object, "type", artifact->type);
+    cli_set_text(object, "format", artifact->format);
     cli_set_text(object, "filename", artifact->filename);
     cli_set_int(object, "size", artifact->size);
     cli_set_text(object, "sha256", artifact->sha256);
     cli_print_json(cli, object);
     return CIB_OK;
+}
+
+/* It has none of the type that is wanted: which has it? */
+static cib_error_t *name_others(const cli_t *cli)
+{
+    apr_array_header_t *artifacts;
+    const char *types = NULL;
+
+    CIB_TRY(cib_artifact_list(&cli->ctx, cli->id, &artifacts));
+    for (int i = 0; i < artifacts->nelts; i++) {
+        const char *type = APR_ARRAY_IDX(artifacts, i, const cib_artifact_t *)->type;
+
+        types = types ? apr_pstrcat(cli->pool, types, ", ", type, NULL) : type;
+    }
+    if (!types)
+        return cib_error(cli->pool, CIB_REASON_NOTHING, APR_SUCCESS,
+                         "build %" APR_INT64_T_FMT " has no artifacts", cli->id);
+    return cib_error(cli->pool, CIB_REASON_NOTHING, APR_SUCCESS,
+                     "build %" APR_INT64_T_FMT " has no artifact of type %s; it has %s (--type)",
+                     cli->id, wanted_type(cli), types);
 }
 
 cib_error_t *cli_build_artifacts(cli_t *cli)
@@ -229,8 +273,5 @@ cib_error_t *cli_build_artifacts(cli_t *cli)
 
     if (err && target->made)
         unlink(target->path);
-    if (err && err->reason == CIB_REASON_NOTHING)
-        return cib_error(cli->pool, CIB_REASON_NOTHING, APR_SUCCESS,
-                         "build %" APR_INT64_T_FMT " has no artifacts", cli->id);
-    return err;
+    return err && err->reason == CIB_REASON_NOTHING ? name_others(cli) : err;
 }

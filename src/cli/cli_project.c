@@ -17,14 +17,14 @@ static json_object *as_object(const cib_project_t *project)
     return object;
 }
 
-static cib_error_t *read_repo_auth(const cli_t *cli, cib_project_t *project)
+static cib_error_t *read_repo_auth(const cli_t *cli, int *with_token)
 {
     const char *auth = cli_text(cli, "repo-auth");
 
     if (!auth)
         return CIB_OK;
-    project->repo_auth_token = !strcmp(auth, "token");
-    if (!project->repo_auth_token && strcmp(auth, "none") != 0)
+    *with_token = !strcmp(auth, "token");
+    if (!*with_token && strcmp(auth, "none") != 0)
         return cib_error(cli->pool, CIB_REASON_INVALID, APR_SUCCESS,
                          "--repo-auth is none or token, not '%s'", auth);
     return CIB_OK;
@@ -42,7 +42,7 @@ cib_error_t *cli_project_add(cli_t *cli)
     const char *token;
     json_object *object;
 
-    CIB_TRY(read_repo_auth(cli, &project));
+    CIB_TRY(read_repo_auth(cli, &project.repo_auth_token));
     CIB_TRY(cib_project_add(&cli->ctx, &project, cli->prepared, &project.id, &token));
     CIB_TRY(cib_project_get(&cli->ctx, project.id, &added));
     object = as_object(added);
@@ -84,27 +84,25 @@ cib_error_t *cli_project_show(cli_t *cli)
     return CIB_OK;
 }
 
-/* Put what was given over what is there. */
-static cib_error_t *read_settings(const cli_t *cli, cib_project_t *project)
+/* Only what was given. */
+static cib_error_t *read_change(const cli_t *cli, cib_project_change_t *change)
 {
-    if (cli_given(cli, "name"))
-        project->name = cli_text(cli, "name");
-    if (cli_given(cli, "repo-url"))
-        project->repo_url = cli_text(cli, "repo-url");
-    project->timeout = (int)cli_number(cli, "timeout", project->timeout);
-    CIB_TRY(read_repo_auth(cli, project));
-    CIB_TRY(cli_switch(cli, "git-fetch", &project->allow_git_fetch));
-    CIB_TRY(cli_switch(cli, "shared-runners", &project->shared_runners_enabled));
-    return cli_switch(cli, "builds", &project->builds_enabled);
+    change->name = cli_text(cli, "name");
+    change->repo_url = cli_text(cli, "repo-url");
+    change->timeout = (int)cli_number(cli, "timeout", -1);
+    CIB_TRY(read_repo_auth(cli, &change->repo_auth_token));
+    CIB_TRY(cli_switch(cli, "git-fetch", &change->allow_git_fetch));
+    CIB_TRY(cli_switch(cli, "shared-runners", &change->shared_runners_enabled));
+    return cli_switch(cli, "builds", &change->builds_enabled);
 }
 
 cib_error_t *cli_project_set(cli_t *cli)
 {
+    cib_project_change_t change = CIB_PROJECT_UNCHANGED;
     cib_project_t *project;
 
-    CIB_TRY(cib_project_get(&cli->ctx, cli->id, &project));
-    CIB_TRY(read_settings(cli, project));
-    CIB_TRY(cib_project_set(&cli->ctx, project));
+    CIB_TRY(read_change(cli, &change));
+    CIB_TRY(cib_project_set(&cli->ctx, cli->id, &change));
     CIB_TRY(cib_project_get(&cli->ctx, cli->id, &project));
     cli_print_json(cli, as_object(project));
     return CIB_OK;

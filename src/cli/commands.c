@@ -17,6 +17,17 @@ static const cli_option_t init_options[] = {
      "who is to own DIR: httpd's User (default: www-data as root, else the caller)"},
     {0}};
 
+static const cli_option_t backup_options[] = {
+    {"force", 0, CLI_FLAG, 0, NULL, "replace FILE where it is there"}, {0}};
+
+static const cli_option_t restore_options[] = {
+    {"driver", 0, CLI_TEXT, 0, "DRIVER", "sqlite3 or pgsql (default: as in the backup)"},
+    {"params", 0, CLI_TEXT, 0, "STRING",
+     "DBDParams of an empty database (default: ci-builds.db in DIR for sqlite3)"},
+    {"user", 0, CLI_TEXT, 0, "NAME",
+     "who is to own DIR: httpd's User (default: www-data as root, else the caller)"},
+    {0}};
+
 static const cli_option_t project_add_options[] = {
     {"repo-url", 0, CLI_TEXT, CLI_REQUIRED, "URL", "where runners fetch the repository from"},
     {"repo-auth", 0, CLI_TEXT, 0, "none|token",
@@ -50,11 +61,14 @@ static const cli_option_t runner_add_options[] = {
     {"no-untagged", 0, CLI_FLAG, 0, NULL, "it takes no build without tags"},
     {"locked", 0, CLI_FLAG, 0, NULL, "it serves no project but those it has"},
     {"description", 0, CLI_TEXT, 0, "TEXT", "what people call it"},
+    {"maximum-timeout", 0, CLI_TEXT, 0, "SEC|none",
+     "no build of its runs longer, 600 at least (default: none)"},
     {"token", 0, CLI_TEXT, 0, "TOKEN", "import one of 16 bytes or more; -: from standard input"},
     {0}};
 
 static const cli_option_t runner_set_options[] = {
     {"description", 0, CLI_TEXT, 0, "TEXT", "what people call it"},
+    {"maximum-timeout", 0, CLI_TEXT, 0, "SEC|none", "no build of its runs longer, 600 at least"},
     {"tags", 0, CLI_TEXT, CLI_REPEATED, "A,B", "the tags it has, in place of all former ones"},
     {"untagged", 0, CLI_FLAG, 0, NULL, "it takes builds without tags"},
     {"no-untagged", 0, CLI_FLAG, 0, NULL, "it takes no build without tags"},
@@ -75,8 +89,11 @@ static const cli_option_t build_add_options[] = {
     {"commands-file", 0, CLI_TEXT, 0, "FILE", "the commands to run; -: standard input"},
     {"options", 0, CLI_TEXT, 0, "JSON|@FILE", "image, services, artifacts, cache and so on"},
     {"variable", 0, CLI_TEXT, CLI_REPEATED, "K=V", "a variable"},
+    {"raw-variable", 0, CLI_TEXT, CLI_REPEATED, "K=V", "one in whose value nothing is expanded"},
     {"secret", 0, CLI_TEXT, CLI_REPEATED, "K=V|K=@FILE|K=-",
      "a variable that is kept encrypted and masked in traces"},
+    {"file-variable", 0, CLI_TEXT, CLI_REPEATED, "K=V|K=@FILE|K=-",
+     "a secret that the build gets as a file, whose name is the variable's value"},
     {"depends-on", 0, CLI_ID, CLI_REPEATED, "ID", "wait until this build is a success"},
     {"timeout", 0, CLI_NUMBER, 0, "SEC", "how long it may run (default: the project's)"},
     {"count", 0, CLI_NUMBER, 0, "N", "add N equal builds (default: 1)"},
@@ -93,7 +110,9 @@ static const cli_option_t build_trace_options[] = {
     {"follow", 0, CLI_FLAG, 0, NULL, "go on until the build has ended"}, {0}};
 
 static const cli_option_t build_artifacts_options[] = {
-    {"output", 'o', CLI_TEXT, 0, "FILE", "write to FILE; -: standard output"}, {0}};
+    {"type", 0, CLI_TEXT, 0, "TYPE", "archive (the default), metadata, junit, dotenv and so on"},
+    {"output", 'o', CLI_TEXT, 0, "FILE", "write to FILE; -: standard output"},
+    {0}};
 
 static const cli_option_t gc_options[] = {
     {"dry-run", 0, CLI_FLAG, 0, NULL, "only say what would be done"},
@@ -115,6 +134,17 @@ const cli_command_t cli_commands[] = {
      "to date and nothing else is changed; another DRIVER or STRING than it has is an error.\n",
      NULL, cli_init, 1},
 
+    {"backup", NULL, "FILE", backup_options, "write database and files into one archive",
+     "httpd may go on meanwhile. FILE is a tar, packed where its name ends with .gz, .xz or .zst;\n"
+     "-: standard output. It appears when it is whole, and holds the secret and all that tokens\n"
+     "are made of: keep it closed.\n",
+     cli_backup_prepare, cli_backup, 0},
+    {"restore", NULL, "FILE", restore_options, "make a storage directory of a backup",
+     "DIR must be empty or not there, and so must the database. The database may be of another\n"
+     "driver than it was. FILE may be packed; -: standard input. Nothing is left of one that is\n"
+     "damaged or not whole.\n",
+     cli_restore_prepare, cli_restore, 1},
+
     {"project", "add", "NAME", project_add_options, "add a project; prints its id and token", NULL,
      cli_token_prepare, cli_project_add, 0},
     {"project", "list", NULL, NULL, "list the projects", NULL, NULL, cli_project_list, 0},
@@ -129,10 +159,12 @@ const cli_command_t cli_commands[] = {
      cli_project_remove, 0},
 
     {"runner", "add", NULL, runner_add_options, "add a runner; prints its id and token",
-     "Needs --project or --shared. The token is shown this once and cannot be looked up again.\n",
+     "Needs --project or --shared. The token is shown this once and cannot be looked up again; it\n"
+     "is what `gitlab-runner register --token` wants.\n",
      cli_token_prepare, cli_runner_add, 0},
     {"runner", "list", NULL, NULL, "list the runners", NULL, NULL, cli_runner_list, 0},
-    {"runner", "show", "ID", NULL, "show a runner", NULL, NULL, cli_runner_show, 0},
+    {"runner", "show", "ID", NULL, "show a runner and its machines", NULL, NULL, cli_runner_show,
+     0},
     {"runner", "set", "ID", runner_set_options, "change a runner's settings", NULL, NULL,
      cli_runner_set, 0},
     {"runner", "pause", "ID", NULL, "give a runner no more builds", NULL, NULL, cli_runner_pause,
@@ -147,7 +179,8 @@ const cli_command_t cli_commands[] = {
 
     {"build", "add", NULL, build_add_options, "add builds; prints their ids, one on a line",
      "What stands on a command line is visible to other users of the machine: give secrets as\n"
-     "K=@FILE (the file's contents) or K=- (standard input); one line end at the end is dropped.\n"
+     "K=@FILE (the file's contents) or K=- (standard input); one line end at the end is dropped,\n"
+     "but of a --file-variable, which is kept byte for byte.\n"
      "A build with --depends-on waits as created until all of them are a success.\n",
      cli_build_add_prepare, cli_build_add, 0},
     {"build", "list", NULL, build_list_options, "list builds, oldest first", NULL, NULL,
@@ -162,9 +195,10 @@ const cli_command_t cli_commands[] = {
      cli_build_retry, 0},
     {"build", "erase", "ID", NULL, "remove an ended build's trace and artifacts", NULL, NULL,
      cli_build_erase, 0},
-    {"build", "artifacts", "ID", build_artifacts_options, "fetch a build's artifacts",
-     "Without -o they go to standard output unless that is a terminal. The name that the runner\n"
-     "gave the file is never used. Their SHA-256 is checked on the way: exit 1 where it differs.\n",
+    {"build", "artifacts", "ID", build_artifacts_options, "fetch a build's artifact of one type",
+     "Without -o it goes to standard output unless that is a terminal. The name that the runner\n"
+     "gave the file is never used. Its SHA-256 is checked on the way: exit 1 where it differs.\n"
+     "'build show' lists what there is.\n",
      cli_build_artifacts_prepare, cli_build_artifacts, 0},
 
     {"registration-token", "show", NULL, NULL, "print the token that registers shared runners",

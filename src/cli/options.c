@@ -13,6 +13,14 @@
 /* What apr_getopt_long calls options without a letter: this and their place in the list. */
 #define NO_LETTER 256
 
+/* A word "-" while the command line is read: apr_getopt_long takes it for a broken option. */
+static const char dash[] = "(standard input or output)";
+
+static const char *undashed(const char *word)
+{
+    return word == dash ? "-" : word;
+}
+
 typedef struct reader_t {
     cli_t *cli;
     apr_getopt_t *os;
@@ -82,7 +90,7 @@ static cib_error_t *read_options(reader_t *reader)
             return CIB_OK;
         if (rv)
             return cib_error(reader->cli->pool, CIB_REASON_INVALID, APR_SUCCESS, NULL);
-        CIB_TRY(keep(reader->cli, found(reader, optch), value));
+        CIB_TRY(keep(reader->cli, found(reader, optch), undashed(value)));
     }
 }
 
@@ -92,7 +100,7 @@ static cib_error_t *next_word(reader_t *reader, const char **word)
     apr_getopt_t *os = reader->os;
 
     CIB_TRY(read_options(reader));
-    *word = os->ind < os->argc ? os->argv[os->ind++] : NULL;
+    *word = os->ind < os->argc ? undashed(os->argv[os->ind++]) : NULL;
     /* it is behind us: apr_getopt_long would go back to the first word it skipped */
     os->skip_start = os->skip_end = os->ind;
     return CIB_OK;
@@ -151,12 +159,12 @@ static cib_error_t *take_operand(cli_t *cli, const apr_getopt_t *os)
 
     if (count > most)
         return cib_error(cli->pool, CIB_REASON_INVALID, APR_SUCCESS, "'%s' is one word too many",
-                         os->argv[os->ind + most]);
+                         undashed(os->argv[os->ind + most]));
     if (!wanted)
         return CIB_OK;
     if (!count)
         return cib_error(cli->pool, CIB_REASON_INVALID, APR_SUCCESS, "%s is missing", wanted);
-    cli->operand = os->argv[os->ind];
+    cli->operand = undashed(os->argv[os->ind]);
     if (!strcmp(wanted, "ID") && cib_int_parse(cli->operand, 1, APR_INT64_MAX, &cli->id))
         return cib_error(cli->pool, CIB_REASON_INVALID, APR_SUCCESS, "'%s' is not an id",
                          cli->operand);
@@ -193,6 +201,17 @@ static void find_storage(cli_t *cli)
     cli->dir = full;
 }
 
+static const char *const *with_dashes(int argc, const char *const *argv, apr_pool_t *pool)
+{
+    const char **words = apr_pmemdup(pool, argv, sizeof(*argv) * (apr_size_t)(argc + 1));
+
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(words[i], "-"))
+            words[i] = dash;
+    }
+    return words;
+}
+
 cib_error_t *cli_parse(cli_t *cli, int argc, const char *const *argv, const char **noun, int *help,
                        int *version)
 {
@@ -200,6 +219,7 @@ cib_error_t *cli_parse(cli_t *cli, int argc, const char *const *argv, const char
 
     cli->values = apr_hash_make(cli->pool);
     reader->cli = cli;
+    argv = with_dashes(argc, argv, cli->pool);
     if (apr_getopt_init(&reader->os, cli->pool, argc, argv))
         return cib_error(cli->pool, CIB_REASON_INTERNAL, APR_SUCCESS, "no memory");
     reader->os->argv[0] = CLI_PROGRAM; /* what its messages begin with */

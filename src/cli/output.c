@@ -134,6 +134,24 @@ static int widest_name(json_object *object)
     return width;
 }
 
+static int holds_objects(json_object *value)
+{
+    return json_object_is_type(value, json_type_array) && json_object_array_length(value) > 0 &&
+           json_object_is_type(json_object_array_get_idx(value, 0), json_type_object);
+}
+
+/* A line; a list of objects has one for each of them. */
+static void print_line(const char *name, json_object *value, int width, apr_pool_t *pool)
+{
+    if (!holds_objects(value)) {
+        printf("%-*s  %s\n", width, name, for_person(value, pool));
+        return;
+    }
+    for (size_t i = 0; i < json_object_array_length(value); i++)
+        printf("%-*s  %s\n", width, i ? "" : name,
+               for_person(json_object_array_get_idx(value, i), pool));
+}
+
 static void print_for_person(json_object *object, apr_pool_t *pool)
 {
     struct json_object_iterator at = json_object_iter_begin(object);
@@ -141,8 +159,7 @@ static void print_for_person(json_object *object, apr_pool_t *pool)
     int width = widest_name(object);
 
     for (; !json_object_iter_equal(&at, &end); json_object_iter_next(&at))
-        printf("%-*s  %s\n", width, json_object_iter_peek_name(&at),
-               for_person(json_object_iter_peek_value(&at), pool));
+        print_line(json_object_iter_peek_name(&at), json_object_iter_peek_value(&at), width, pool);
 }
 
 void cli_print_json(const cli_t *cli, json_object *object)

@@ -16,7 +16,8 @@ void cli_set_time(json_object *object, const char *key, apr_time_t when, apr_poo
 void cli_set_ids(json_object *object, const char *key, const apr_array_header_t *ids);
 void cli_set_texts(json_object *object, const char *key, const apr_array_header_t *texts);
 
-/* One result: an object on one line, or a line for each member. Takes the reference. */
+/* One result: an object on one line, or a line for each member (and for each object of a list).
+ * Takes the reference. */
 void cli_print(const cli_t *cli, json_object *object);
 /* Only with --json: people see no news as good news. Takes the reference. */
 void cli_print_json(const cli_t *cli, json_object *object);

@@ -163,7 +163,6 @@ static cib_error_t *add_one(cib_db_t *db, const adding_t *adding, cib_status_e f
                             apr_int64_t *id, apr_pool_t *pool)
 {
     cib_build_t row = adding->row;
-    int moved;
 
     row.created_at = apr_time_now();
     /* nothing begins as skipped: that is a step, with its time */
@@ -175,7 +174,7 @@ static cib_error_t *add_one(cib_db_t *db, const adding_t *adding, cib_status_e f
     *id = row.id;
     if (first != CIB_SKIPPED)
         return cib_transition_added(db, &row, pool);
-    return cib_transition_settle(db, row.id, row.created_at, &moved, pool);
+    return cib_transition_settle(db, row.id, row.created_at, pool);
 }
 
 static cib_error_t *add_batch(cib_db_t *db, void *baton, apr_pool_t *pool)
@@ -279,7 +278,8 @@ static cib_error_t *copy(cib_db_t *db, const cib_build_t *old, adding_t *adding,
     row->tags = old->tags;
     row->timeout = old->timeout;
     row->retry_of = old->id;
-    return cib_q_tagset(db, row->tags, &row->tagset_id, pool);
+    row->tagset_id = old->tagset_id;
+    return CIB_OK;
 }
 
 static cib_error_t *retry(cib_db_t *db, void *baton, apr_pool_t *pool)

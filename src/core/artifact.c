@@ -40,16 +40,14 @@ cib_error_t *cib_space_too_large(const cib_ctx_t *ctx)
                      cib_size_format(ctx->limits->max_artifact_size, ctx->pool));
 }
 
-cib_error_t *cib_artifact_allowed(const cib_ctx_t *ctx, const cib_build_t *build, int authorize,
-                                  apr_int64_t size)
+cib_error_t *cib_artifact_allowed(const cib_ctx_t *ctx, const cib_build_t *build, apr_int64_t size)
 {
     apr_int64_t most = ctx->limits->max_artifact_size;
 
     if (!ctx->limits->artifacts)
         return cib_error(ctx->pool, CIB_REASON_NOT_ALLOWED, APR_SUCCESS, NULL);
     if (build->status != CIB_RUNNING)
-        return cib_error(ctx->pool, CIB_REASON_FORBIDDEN, APR_SUCCESS,
-                         authorize ? "build is not running" : "Build is not running!");
+        return cib_error(ctx->pool, CIB_REASON_NOT_RUNNING, APR_SUCCESS, "Build is not running!");
     if (most != CIB_UNLIMITED && (most == 0 || size > most))
         return cib_space_too_large(ctx);
     return cib_space_check(ctx);
@@ -75,7 +73,8 @@ typedef struct asking_t {
     apr_int64_t build_id;
     const char *type;
     cib_artifact_t *artifact;
-    apr_array_header_t *blobs;
+    apr_array_header_t *artifacts; /* cib_artifact_t * */
+    apr_array_header_t *blobs;     /* const char * */
 } asking_t;
 
 static cib_error_t *get(cib_db_t *db, void *baton, apr_pool_t *pool)
@@ -99,6 +98,30 @@ cib_error_t *cib_artifact_get(const cib_ctx_t *ctx, apr_int64_t build_id, const 
     CIB_TRY(cib_read(ctx, get, &asking));
     if (asking.artifact && !cib_artifact_expired(asking.artifact, apr_time_now()))
         *artifact = asking.artifact;
+    return CIB_OK;
+}
+
+static cib_error_t *list(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    asking_t *asking = baton;
+
+    return cib_q_artifacts(db, asking->build_id, &asking->artifacts, pool);
+}
+
+cib_error_t *cib_artifact_list(const cib_ctx_t *ctx, apr_int64_t build_id,
+                               apr_array_header_t **artifacts)
+{
+    asking_t asking = {.build_id = build_id};
+    apr_time_t now = apr_time_now();
+
+    CIB_TRY(cib_read(ctx, list, &asking));
+    *artifacts = apr_array_make(ctx->pool, asking.artifacts->nelts + 1, sizeof(cib_artifact_t *));
+    for (int i = 0; i < asking.artifacts->nelts; i++) {
+        cib_artifact_t *artifact = APR_ARRAY_IDX(asking.artifacts, i, cib_artifact_t *);
+
+        if (!cib_artifact_expired(artifact, now))
+            APR_ARRAY_PUSH(*artifacts, cib_artifact_t *) = artifact;
+    }
     return CIB_OK;
 }
 

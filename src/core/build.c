@@ -109,24 +109,51 @@ static int is_project_token(const cib_ctx_t *ctx, const cib_project_t *project, 
     return !err && cib_secret_equal(expected, token);
 }
 
+static cib_error_t *needing(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    asking_t *asking = baton;
+
+    return cib_q_running_needing(db, asking->id, &asking->list, pool);
+}
+
+static cib_error_t *is_dependents_token(const cib_ctx_t *ctx, apr_int64_t id, const char *token,
+                                        int *yes)
+{
+    asking_t asking = {.id = id};
+
+    *yes = 0;
+    CIB_TRY(cib_read(ctx, needing, &asking));
+    for (int i = 0; i < asking.list->nelts && !*yes; i++)
+        *yes = is_build_token(ctx, APR_ARRAY_IDX(asking.list, i, cib_build_t *), token);
+    return CIB_OK;
+}
+
+static cib_error_t *check_token(const cib_ctx_t *ctx, const asking_t *asking, const char *token,
+                                int also)
+{
+    int right = is_build_token(ctx, asking->build, token) ||
+                ((also & CIB_OPEN_PROJECT) && is_project_token(ctx, asking->project, token));
+
+    if (!right && (also & CIB_OPEN_DEPENDENT) && *token)
+        CIB_TRY(is_dependents_token(ctx, asking->id, token, &right));
+    return right ? CIB_OK : cib_error(ctx->pool, CIB_REASON_FORBIDDEN, APR_SUCCESS, NULL);
+}
+
 cib_error_t *cib_build_authenticate(const cib_ctx_t *ctx, apr_int64_t id, const char *token,
-                                    int project_token_ok, int erased_matters, cib_build_t **build)
+                                    int also, cib_build_t **build)
 {
     asking_t asking = {.id = id};
     apr_pool_t *pool = ctx->pool;
-    const char *given = token ? token : "";
 
     *build = NULL;
     CIB_TRY(cib_read(ctx, with_project, &asking));
     if (!asking.build || !asking.project)
         return cib_error(pool, CIB_REASON_NOTHING, APR_SUCCESS, NULL);
-    if (!is_build_token(ctx, asking.build, given) &&
-        !(project_token_ok && is_project_token(ctx, asking.project, given)))
-        return cib_error(pool, CIB_REASON_FORBIDDEN, APR_SUCCESS, NULL);
+    CIB_TRY(check_token(ctx, &asking, token ? token : "", also));
     if (asking.project->removing)
         return cib_error(pool, CIB_REASON_FORBIDDEN, APR_SUCCESS, "Project has been deleted!");
-    if (erased_matters && asking.build->erased_at)
-        return cib_error(pool, CIB_REASON_FORBIDDEN, APR_SUCCESS, "Build has been erased!");
+    if (asking.build->erased_at)
+        return cib_error(pool, CIB_REASON_ERASED, APR_SUCCESS, "Build has been erased!");
     *build = asking.build;
     return CIB_OK;
 }
@@ -178,37 +205,16 @@ static cib_error_t *step(cib_db_t *db, void *baton, apr_pool_t *pool)
     return cib_transition(db, stepping->id, &stepping->move, &stepping->moved, pool);
 }
 
-/* End a running build, its trace on disk first. */
-static cib_error_t *end(const cib_ctx_t *ctx, stepping_t *stepping)
+cib_error_t *cib_transition_end(const cib_ctx_t *ctx, apr_int64_t id, const cib_move_t *move,
+                                int *moved)
 {
-    CIB_TRY(cib_trace_sync(ctx, stepping->id));
-    stepping->move.from = CIB_RUNNING;
-    stepping->move.now = apr_time_now();
-    return cib_write(ctx, step, stepping);
-}
-
-cib_error_t *cib_build_finish(const cib_ctx_t *ctx, const cib_build_t *build, const char *state,
-                              const char *failure_reason, int has_exit_code, int exit_code,
-                              int *moved)
-{
-    stepping_t stepping = {.id = build->id, .move = {.claim = build->claim}};
+    stepping_t stepping = {.id = id, .move = *move};
 
     *moved = 0;
-    if (!state || build->claim <= 0)
-        return CIB_OK;
-    if (strcmp(state, "success") == 0) {
-        stepping.move.to = CIB_SUCCESS;
-    } else if (strcmp(state, "failed") == 0) {
-        stepping.move.to = CIB_FAILED;
-        stepping.move.failure_reason = cib_text_tame(failure_reason, CIB_SHORT_MAX, ctx->pool);
-        if (!stepping.move.failure_reason)
-            stepping.move.failure_reason = "script_failure";
-    } else {
-        return CIB_OK;
-    }
-    stepping.move.has_exit_code = has_exit_code;
-    stepping.move.exit_code = exit_code;
-    CIB_TRY(end(ctx, &stepping));
+    CIB_TRY(cib_trace_sync(ctx, id));
+    stepping.move.from = CIB_RUNNING;
+    stepping.move.now = apr_time_now();
+    CIB_TRY(cib_write(ctx, step, &stepping));
     *moved = stepping.moved;
     return CIB_OK;
 }
@@ -216,11 +222,11 @@ cib_error_t *cib_build_finish(const cib_ctx_t *ctx, const cib_build_t *build, co
 cib_error_t *cib_build_fail(const cib_ctx_t *ctx, apr_int64_t id, apr_int64_t claim,
                             const char *reason)
 {
-    stepping_t stepping = {.id = id,
-                           .move = {.to = CIB_FAILED, .claim = claim, .failure_reason = reason}};
+    const cib_move_t move = {.to = CIB_FAILED, .claim = claim, .failure_reason = reason};
+    int moved;
 
-    CIB_TRY(end(ctx, &stepping));
-    if (stepping.moved)
+    CIB_TRY(cib_transition_end(ctx, id, &move, &moved));
+    if (moved)
         cib_log(ctx, CIB_LOG_WARNING, APR_SUCCESS, "CIB0303: build %" APR_INT64_T_FMT " failed: %s",
                 id, reason);
     return CIB_OK;

@@ -160,7 +160,7 @@ static cib_error_t *check_area(checking_t *checking, const cib_ctx_t *ctx, cib_a
 
 typedef struct straying_t {
     cib_stray_e which;
-    apr_array_header_t *ids;    /* apr_int64_t */
+    apr_array_header_t *strays; /* cib_stray_t */
     apr_array_header_t *builds; /* cib_build_t * */
     apr_int64_t id;
     int stuck;
@@ -170,24 +170,37 @@ static cib_error_t *strays(cib_db_t *db, void *baton, apr_pool_t *pool)
 {
     straying_t *straying = baton;
 
-    return cib_q_queue_strays(db, straying->which, PAGE, &straying->ids, pool);
+    return cib_q_queue_strays(db, straying->which, PAGE, &straying->strays, pool);
+}
+
+/* Whatever it is by now: where a pending build belongs it is put, and no row is left elsewhere. */
+static cib_error_t *mend_stray(cib_db_t *db, const cib_stray_t *stray, apr_pool_t *pool)
+{
+    cib_build_t *build;
+    int pending;
+
+    CIB_TRY(cib_transition_lock(db, stray->build_id, &build, pool));
+    pending = build && build->status == CIB_PENDING;
+    if (!pending || build->tagset_id != stray->tagset_id || build->project_id != stray->project_id)
+        CIB_TRY(cib_q_dequeue_stray(db, stray, pool));
+    return pending ? cib_transition_added(db, build, pool) : CIB_OK;
 }
 
 static cib_error_t *mend_queue(cib_db_t *db, void *baton, apr_pool_t *pool)
 {
-    straying_t *straying = baton;
+    const straying_t *straying = baton;
 
-    for (int i = 0; i < straying->ids->nelts; i++) {
-        apr_int64_t id = APR_ARRAY_IDX(straying->ids, i, apr_int64_t);
-        cib_build_t *build;
-
-        CIB_TRY(cib_transition_lock(db, id, &build, pool));
-        if (build && build->status == CIB_PENDING)
-            CIB_TRY(cib_transition_added(db, build, pool));
-        else
-            CIB_TRY(cib_q_dequeue(db, id, pool));
-    }
+    for (int i = 0; i < straying->strays->nelts; i++)
+        CIB_TRY(mend_stray(db, &APR_ARRAY_IDX(straying->strays, i, cib_stray_t), pool));
     return CIB_OK;
+}
+
+static const char *stray_text(cib_stray_e which, const cib_stray_t *stray)
+{
+    if (which == CIB_STRAY_NOT_QUEUED)
+        return "pending and not in the queue";
+    return stray->pending ? "in the queue for other tags or another project than its own"
+                          : "in the queue and not pending";
 }
 
 static cib_error_t *check_queue(checking_t *checking, cib_stray_e which)
@@ -198,17 +211,16 @@ static cib_error_t *check_queue(checking_t *checking, cib_stray_e which)
     do {
         apr_pool_clear(ctx->pool);
         CIB_TRY(cib_read(ctx, strays, &straying));
-        for (int i = 0; i < straying.ids->nelts; i++) {
-            apr_int64_t id = APR_ARRAY_IDX(straying.ids, i, apr_int64_t);
+        for (int i = 0; i < straying.strays->nelts; i++) {
+            const cib_stray_t *stray = &APR_ARRAY_IDX(straying.strays, i, cib_stray_t);
 
-            fault(checking, "queue", id,
-                  apr_psprintf(ctx->pool, "build %" APR_INT64_T_FMT " is %s", id,
-                               which == CIB_STRAY_QUEUED ? "in the queue and not pending"
-                                                         : "pending and not in the queue"));
+            fault(checking, "queue", stray->build_id,
+                  apr_psprintf(ctx->pool, "build %" APR_INT64_T_FMT " is %s", stray->build_id,
+                               stray_text(which, stray)));
         }
-        if (checking->repair && straying.ids->nelts)
+        if (checking->repair && straying.strays->nelts)
             CIB_TRY(cib_write(ctx, mend_queue, &straying));
-    } while (checking->repair && straying.ids->nelts == PAGE);
+    } while (checking->repair && straying.strays->nelts == PAGE);
     return CIB_OK;
 }
 
@@ -239,9 +251,8 @@ static cib_error_t *is_stuck(cib_db_t *db, void *baton, apr_pool_t *pool)
 static cib_error_t *mend_created(cib_db_t *db, void *baton, apr_pool_t *pool)
 {
     const straying_t *straying = baton;
-    int moved;
 
-    return cib_transition_settle(db, straying->id, apr_time_now(), &moved, pool);
+    return cib_transition_settle(db, straying->id, apr_time_now(), pool);
 }
 
 static cib_error_t *check_created(checking_t *checking)

@@ -6,6 +6,7 @@
 
 #include "core/cib_description.h"
 #include "core/cib_token.h"
+#include "forms.h"
 #include "internal.h"
 #include "options.h"
 #include "space.h"
@@ -153,6 +154,29 @@ static cib_error_t *collect(cib_db_t *db, void *baton, apr_pool_t *pool)
     return collect_parts(db, describing, pool);
 }
 
+/* The lines of before_script come first. */
+static const char *commands(const char *own, json_object *options, apr_pool_t *pool)
+{
+    apr_array_header_t *lines;
+    json_object *before;
+
+    if (!json_object_object_get_ex(options, "before_script", &before) || !before)
+        return own;
+    lines = apr_array_make(pool, 8, sizeof(const char *));
+    for (size_t i = 0; i < json_object_array_length(before); i++)
+        APR_ARRAY_PUSH(lines, const char *) = apr_pstrcat(
+            pool, json_object_get_string(json_object_array_get_idx(before, i)), "\n", NULL);
+    APR_ARRAY_PUSH(lines, const char *) = own;
+    return apr_array_pstrcat(pool, lines, 0);
+}
+
+static int timeout(const cib_build_t *build, const cib_runner_t *runner)
+{
+    int limit = runner ? runner->maximum_timeout : 0;
+
+    return limit && limit < build->timeout ? limit : build->timeout;
+}
+
 /* The public ones first, then the secret ones: of two with one key the runner takes the later. */
 static apr_array_header_t *in_order(const apr_array_header_t *variables, apr_pool_t *pool)
 {
@@ -170,12 +194,25 @@ static apr_array_header_t *in_order(const apr_array_header_t *variables, apr_poo
     return ordered;
 }
 
+/* What was checked when the build was added must be so still. */
+static cib_error_t *read_options(cib_description_t *about, const cib_build_spec_t *spec,
+                                 apr_pool_t *pool)
+{
+    cib_error_t *err = cib_options_parse(spec->options, &about->options, pool);
+
+    if (err)
+        return cib_error_detail(pool, cib_error(pool, CIB_REASON_INTERNAL, APR_SUCCESS, NULL),
+                                "build %" APR_INT64_T_FMT ": %s", about->build->id, err->message);
+    about->wanted = cib_forms_archive(about->options);
+    about->commands = commands(spec->commands, about->options, pool);
+    return CIB_OK;
+}
+
 cib_error_t *cib_describe(const cib_ctx_t *ctx, apr_int64_t build_id,
                           cib_description_t **description)
 {
     describing_t describing = {.ctx = ctx, .id = build_id, .now = apr_time_now()};
     cib_description_t *about = apr_pcalloc(ctx->pool, sizeof(*about));
-    cib_error_t *err;
 
     *description = NULL;
     describing.about = about;
@@ -184,13 +221,10 @@ cib_error_t *cib_describe(const cib_ctx_t *ctx, apr_int64_t build_id,
     if (!about->token)
         return cib_error(ctx->pool, CIB_REASON_INTERNAL, APR_EGENERAL, NULL);
     about->repo_url = repo_url(about->project, about->token, ctx->pool);
-    about->commands = describing.parts->spec.commands;
+    about->runner_version = about->runner ? about->runner->version : NULL;
+    about->timeout = timeout(about->build, about->runner);
     about->variables = in_order(describing.variables, ctx->pool);
-    err = cib_options_parse(describing.parts->spec.options, &about->options, ctx->pool);
-    if (err)
-        return cib_error_detail(ctx->pool,
-                                cib_error(ctx->pool, CIB_REASON_INTERNAL, APR_SUCCESS, NULL),
-                                "build %" APR_INT64_T_FMT ": %s", build_id, err->message);
+    CIB_TRY(read_options(about, &describing.parts->spec, ctx->pool));
     *description = about;
     return CIB_OK;
 }

@@ -13,9 +13,6 @@
 #include "internal.h"
 #include "variables.h"
 
-/* Shorter ones would mask ordinary words. */
-#define SECRET_SHORTEST 8
-
 typedef struct secret_t {
     const char *bytes;
     apr_size_t len;
@@ -175,7 +172,7 @@ static cib_error_t *collect(cib_db_t *db, void *baton, apr_pool_t *pool)
     for (int i = 0; i < variables->nelts; i++) {
         const cib_variable_t *variable = &APR_ARRAY_IDX(variables, i, cib_variable_t);
 
-        if (!variable->is_public && strlen(variable->value) >= SECRET_SHORTEST)
+        if (!variable->is_public && strlen(variable->value) >= CIB_SECRET_SHORTEST)
             APR_ARRAY_PUSH(asking->secrets, const char *) = variable->value;
     }
     return CIB_OK;

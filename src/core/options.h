@@ -6,7 +6,8 @@
 
 #include "util/cib_error.h"
 
-/* Parse and check. The object is freed with `pool`. INVALID says which key is wrong. */
+/* Parse, check, and bring into the one form that cib_description_t has. The object is freed with
+ * `pool`. INVALID says which key is wrong. */
 cib_error_t *cib_options_parse(const char *text, json_object **options, apr_pool_t *pool);
 
 #endif

@@ -1,4 +1,5 @@
-/* Running builds whose time is up: never acknowledged, silent, or over their own timeout. */
+/* Running builds whose time is up: never acknowledged, silent, over their own timeout, or claimed
+ * while their runner was being removed. */
 #include "core/cib_build.h"
 #include "core/cib_trace.h"
 #include "internal.h"
@@ -16,7 +17,7 @@ typedef struct deadlines_t {
     apr_interval_time_t grace;
 } deadlines_t;
 
-typedef enum { IN_TIME, UNHEARD, SILENT, OVER_TIME } verdict_e;
+typedef enum { ABANDONED, UNHEARD, SILENT, OVER_TIME } verdict_e;
 
 /* Silence before `since` is our own: until a deadline's length has passed since then there is none.
  */
@@ -35,6 +36,7 @@ static deadlines_t deadlines(const cib_ctx_t *ctx, apr_time_t now, apr_time_t si
     return due;
 }
 
+/* Of a build that was found for these: where it is in time, its runner is gone. */
 static verdict_e judge(const cib_build_t *build, const deadlines_t *due)
 {
     apr_time_t last_word = build->heard_at ? build->heard_at : build->started_at;
@@ -44,7 +46,7 @@ static verdict_e judge(const cib_build_t *build, const deadlines_t *due)
         return OVER_TIME;
     if (!build->heard_at && build->started_at < due->unheard_before)
         return UNHEARD;
-    return last_word < due->silent_before ? SILENT : IN_TIME;
+    return last_word < due->silent_before ? SILENT : ABANDONED;
 }
 
 typedef struct overdue_t {
@@ -71,7 +73,12 @@ static const char *reason_of(verdict_e verdict)
     return verdict == OVER_TIME ? "job_execution_timeout" : "runner_lost";
 }
 
-/* Unless its runner was heard of after it was judged. */
+static int is_silence(verdict_e verdict)
+{
+    return verdict == UNHEARD || verdict == SILENT;
+}
+
+/* Unless it was for silence, and its runner was heard of after it was judged. */
 static cib_error_t *act(cib_db_t *db, void *baton, apr_pool_t *pool)
 {
     overdue_t *overdue = baton;
@@ -87,7 +94,7 @@ static cib_error_t *act(cib_db_t *db, void *baton, apr_pool_t *pool)
     CIB_TRY(cib_transition_lock(db, judged->id, &build, pool));
     if (!build || build->status != CIB_RUNNING || build->claim != judged->claim)
         return CIB_OK;
-    if (overdue->verdict != OVER_TIME && build->heard_at != judged->heard_at)
+    if (is_silence(overdue->verdict) && build->heard_at != judged->heard_at)
         return CIB_OK;
     overdue->to = CIB_FAILED;
     if (overdue->verdict == UNHEARD)
@@ -123,8 +130,6 @@ static cib_error_t *act_on(const cib_ctx_t *ctx, overdue_t *overdue, int dry,
                            cib_upkeep_report_t *report)
 {
     overdue->verdict = judge(overdue->build, &overdue->due);
-    if (overdue->verdict == IN_TIME)
-        return CIB_OK;
     if (dry) {
         count(report, cib_transition_again(overdue->build) && overdue->verdict == UNHEARD);
         return CIB_OK;

@@ -64,23 +64,20 @@ cib_error_t *cib_project_token(const cib_ctx_t *ctx, const cib_project_t *projec
 typedef struct changing_t {
     const cib_ctx_t *ctx;
     cib_project_t row;
+    const cib_project_change_t *change;
     const char *imported;
     const char *token;
 } changing_t;
 
-static cib_error_t *prepare(const cib_ctx_t *ctx, const cib_project_t *project,
-                            changing_t *changing)
+static cib_error_t *check(cib_project_t *row, apr_pool_t *pool)
 {
-    memset(changing, 0, sizeof(*changing));
-    changing->ctx = ctx;
-    changing->row = *project;
-    CIB_TRY(cib_text_check("the project's name", project->name, CIB_SHORT_MAX, ctx->pool));
-    CIB_TRY(cib_text_check("the repository's URL", project->repo_url, URL_MAX, ctx->pool));
-    if (project->timeout < 0)
-        return cib_error(ctx->pool, CIB_REASON_INVALID, APR_SUCCESS,
+    CIB_TRY(cib_text_check("the project's name", row->name, CIB_SHORT_MAX, pool));
+    CIB_TRY(cib_text_check("the repository's URL", row->repo_url, URL_MAX, pool));
+    if (row->timeout < 0)
+        return cib_error(pool, CIB_REASON_INVALID, APR_SUCCESS,
                          "the timeout must be a number of seconds");
-    if (!project->timeout)
-        changing->row.timeout = CIB_PROJECT_TIMEOUT;
+    if (!row->timeout)
+        row->timeout = CIB_PROJECT_TIMEOUT;
     return CIB_OK;
 }
 
@@ -119,14 +116,13 @@ static cib_error_t *add(cib_db_t *db, void *baton, apr_pool_t *pool)
 cib_error_t *cib_project_add(const cib_ctx_t *ctx, const cib_project_t *project,
                              const char *imported, apr_int64_t *id, const char **token)
 {
-    changing_t changing;
+    changing_t changing = {.ctx = ctx, .row = *project, .imported = imported};
 
     *id = 0;
     *token = NULL;
-    CIB_TRY(prepare(ctx, project, &changing));
+    CIB_TRY(check(&changing.row, ctx->pool));
     if (imported)
         CIB_TRY(cib_token_importable(imported, ctx->pool));
-    changing.imported = imported;
     changing.row.removing = 0;
     CIB_TRY(cib_write(ctx, add, &changing));
     *id = changing.row.id;
@@ -134,36 +130,46 @@ cib_error_t *cib_project_add(const cib_ctx_t *ctx, const cib_project_t *project,
     return CIB_OK;
 }
 
-static cib_error_t *fetch(cib_db_t *db, apr_int64_t id, cib_project_t **row, apr_pool_t *pool)
+/* As it is, and stays until the section ends. NO_RECORD where there is none. */
+static cib_error_t *hold(cib_db_t *db, apr_int64_t id, cib_project_t **row, apr_pool_t *pool)
 {
-    CIB_TRY(cib_q_project(db, id, row, pool));
+    CIB_TRY(cib_q_project_hold(db, id, row, pool));
     return *row ? CIB_OK : cib_no_record(pool, "project", id);
+}
+
+static void choose(int *value, int wanted)
+{
+    if (wanted >= 0)
+        *value = wanted;
 }
 
 static cib_error_t *set(cib_db_t *db, void *baton, apr_pool_t *pool)
 {
     const changing_t *changing = baton;
-    const cib_project_t *wanted = &changing->row;
+    const cib_project_change_t *change = changing->change;
     cib_project_t *row;
 
-    CIB_TRY(fetch(db, wanted->id, &row, pool));
-    row->name = wanted->name;
-    row->repo_url = wanted->repo_url;
-    row->repo_auth_token = wanted->repo_auth_token;
-    row->timeout = wanted->timeout;
-    row->allow_git_fetch = wanted->allow_git_fetch;
-    row->shared_runners_enabled = wanted->shared_runners_enabled;
-    row->builds_enabled = wanted->builds_enabled;
+    CIB_TRY(hold(db, changing->row.id, &row, pool));
+    if (change->name)
+        row->name = change->name;
+    if (change->repo_url)
+        row->repo_url = change->repo_url;
+    choose(&row->repo_auth_token, change->repo_auth_token);
+    choose(&row->timeout, change->timeout);
+    choose(&row->allow_git_fetch, change->allow_git_fetch);
+    choose(&row->shared_runners_enabled, change->shared_runners_enabled);
+    choose(&row->builds_enabled, change->builds_enabled);
+    CIB_TRY(check(row, pool));
     CIB_TRY(cib_q_project_update(db, row, pool));
     cib_db_raise_all(db);
     return CIB_OK;
 }
 
-cib_error_t *cib_project_set(const cib_ctx_t *ctx, const cib_project_t *project)
+cib_error_t *cib_project_set(const cib_ctx_t *ctx, apr_int64_t id,
+                             const cib_project_change_t *change)
 {
-    changing_t changing;
+    changing_t changing = {.row = {.id = id}, .change = change};
 
-    CIB_TRY(prepare(ctx, project, &changing));
     return cib_write(ctx, set, &changing);
 }
 
@@ -172,7 +178,7 @@ static cib_error_t *rotate(cib_db_t *db, void *baton, apr_pool_t *pool)
     changing_t *changing = baton;
     cib_project_t *row;
 
-    CIB_TRY(fetch(db, changing->row.id, &row, pool));
+    CIB_TRY(hold(db, changing->row.id, &row, pool));
     changing->row = *row;
     changing->row.rotation++;
     return give_token(db, changing, pool);
@@ -203,7 +209,7 @@ static cib_error_t *mark(cib_db_t *db, void *baton, apr_pool_t *pool)
     cib_project_t *row;
     int changed;
 
-    CIB_TRY(fetch(db, removing->id, &row, pool));
+    CIB_TRY(hold(db, removing->id, &row, pool));
     CIB_TRY(cib_q_project_mark_removing(db, removing->id, &changed, pool));
     cib_db_raise_all(db);
     return CIB_OK;
@@ -250,7 +256,7 @@ static cib_error_t *remove_some(const cib_ctx_t *ctx, const removing_t *removing
 
     for (int i = 0; i < removing->builds->nelts; i++)
         APR_ARRAY_PUSH(ids, apr_int64_t) = APR_ARRAY_IDX(removing->builds, i, cib_build_t *)->id;
-    return cib_builds_remove(ctx, ids, removed, NULL);
+    return cib_builds_remove(ctx, ids, CIB_REMOVE_ENDED, removed, NULL);
 }
 
 /* The row goes once there is nothing of the project's any more. */

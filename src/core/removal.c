@@ -7,8 +7,10 @@
 
 typedef struct removing_t {
     const apr_array_header_t *ids; /* apr_int64_t */
-    apr_array_header_t *gone;      /* apr_int64_t: those whose files may go */
-    apr_array_header_t *blobs;     /* const char * */
+    cib_remove_e which;
+    apr_array_header_t *gone;    /* apr_int64_t: those whose files may go */
+    apr_array_header_t *blobs;   /* const char * */
+    apr_array_header_t *tagsets; /* apr_int64_t: those that they named */
 } removing_t;
 
 static cib_error_t *take_blobs(cib_db_t *db, apr_int64_t id, removing_t *removing, apr_pool_t *pool)
@@ -25,6 +27,7 @@ static void begin(removing_t *removing, apr_pool_t *pool)
 {
     removing->gone = apr_array_make(pool, 8, sizeof(apr_int64_t));
     removing->blobs = apr_array_make(pool, 8, sizeof(const char *));
+    removing->tagsets = apr_array_make(pool, 4, sizeof(apr_int64_t));
 }
 
 /* The rows are gone: whatever of the files a kill leaves here is an orphan to upkeep. */
@@ -46,6 +49,30 @@ static void remove_files(const cib_ctx_t *ctx, const removing_t *removing, apr_i
 
 /* --- removing -------------------------------------------------------------------------------- */
 
+/* The build, if it may go: who adds one that needs it has locked it, so that either this is seen
+ * here, or the removal there. */
+static cib_error_t *find_removable(cib_db_t *db, apr_int64_t id, cib_remove_e which,
+                                   cib_build_t **build, apr_pool_t *pool)
+{
+    int needed = 0;
+
+    CIB_TRY(cib_q_build(db, id, build, pool));
+    if (*build && which == CIB_REMOVE_UNNEEDED)
+        CIB_TRY(cib_q_build_needed(db, id, &needed, pool));
+    if (*build && (needed || !cib_status_ended((*build)->status)))
+        *build = NULL;
+    return CIB_OK;
+}
+
+static void note_tagset(apr_array_header_t *tagsets, apr_int64_t id)
+{
+    for (int i = 0; i < tagsets->nelts; i++) {
+        if (APR_ARRAY_IDX(tagsets, i, apr_int64_t) == id)
+            return;
+    }
+    APR_ARRAY_PUSH(tagsets, apr_int64_t) = id;
+}
+
 static cib_error_t *remove_rows(cib_db_t *db, void *baton, apr_pool_t *pool)
 {
     removing_t *removing = baton;
@@ -56,19 +83,22 @@ static cib_error_t *remove_rows(cib_db_t *db, void *baton, apr_pool_t *pool)
         apr_int64_t id = APR_ARRAY_IDX(removing->ids, i, apr_int64_t);
         cib_build_t *build;
 
-        CIB_TRY(cib_q_build(db, id, &build, pool));
-        if (!build || !cib_status_ended(build->status))
+        CIB_TRY(find_removable(db, id, removing->which, &build, pool));
+        if (!build)
             continue;
         CIB_TRY(take_blobs(db, id, removing, pool));
         CIB_TRY(cib_q_build_remove(db, id, pool));
+        note_tagset(removing->tagsets, build->tagset_id);
     }
+    for (int i = 0; i < removing->tagsets->nelts; i++)
+        CIB_TRY(cib_q_tagset_forget(db, APR_ARRAY_IDX(removing->tagsets, i, apr_int64_t), pool));
     return CIB_OK;
 }
 
-cib_error_t *cib_builds_remove(const cib_ctx_t *ctx, const apr_array_header_t *ids, int *removed,
-                               apr_int64_t *freed)
+cib_error_t *cib_builds_remove(const cib_ctx_t *ctx, const apr_array_header_t *ids,
+                               cib_remove_e which, int *removed, apr_int64_t *freed)
 {
-    removing_t removing = {.ids = ids};
+    removing_t removing = {.ids = ids, .which = which};
 
     if (!ids->nelts)
         return CIB_OK;
@@ -88,7 +118,7 @@ cib_error_t *cib_build_remove(const cib_ctx_t *ctx, apr_int64_t id, apr_int64_t 
         *freed = 0;
     CIB_TRY(cib_build_get(ctx, id, &build));
     APR_ARRAY_PUSH(ids, apr_int64_t) = id;
-    CIB_TRY(cib_builds_remove(ctx, ids, &removed, freed));
+    CIB_TRY(cib_builds_remove(ctx, ids, CIB_REMOVE_ENDED, &removed, freed));
     if (!removed)
         return cib_error(ctx->pool, CIB_REASON_CONFLICT, APR_SUCCESS,
                          "build %" APR_INT64_T_FMT " is %s and cannot be removed", id,

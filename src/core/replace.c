@@ -6,14 +6,19 @@
 #include "core/cib_mask.h"
 #include "core/cib_trace.h"
 #include "internal.h"
+#include "space.h"
 #include "traceclaim.h"
 #include "tracewriter.h"
+
+/* So much of an unproven trace may come whatever is left of the disk: more than most are. */
+#define UNPROVEN_MOST (256 * 1024)
 
 struct cib_trace_replace_t {
     const cib_ctx_t *ctx;
     const cib_build_t *build;
     cib_sink_t sink;
     int discard;
+    int unproven;
     apr_file_t *spool;
     apr_int64_t spool_at; /* where its next byte goes unless sought */
     char *buffer;
@@ -55,6 +60,18 @@ static cib_error_t *flush(cib_trace_replace_t *replace)
     return rv == APR_SUCCESS ? CIB_OK : trouble(replace, rv);
 }
 
+static cib_error_t *check_room(const cib_trace_replace_t *replace)
+{
+    cib_ctx_t below;
+
+    if (!replace->unproven || replace->writer.state.stored < UNPROVEN_MOST)
+        return CIB_OK;
+    below = cib_ctx_below(replace->ctx);
+    CIB_TRY(cib_space_check(&below));
+    apr_pool_destroy(below.pool);
+    return CIB_OK;
+}
+
 static cib_error_t *take(void *baton, const char *data, apr_size_t len)
 {
     cib_trace_replace_t *replace = baton;
@@ -72,8 +89,10 @@ static cib_error_t *take(void *baton, const char *data, apr_size_t len)
         replace->buffered += part;
         data += part;
         len -= part;
-        if (replace->buffered == CIB_TRACE_CHUNK)
-            CIB_TRY(flush(replace));
+        if (replace->buffered < CIB_TRACE_CHUNK)
+            continue;
+        CIB_TRY(check_room(replace));
+        CIB_TRY(flush(replace));
     }
     return CIB_OK;
 }
@@ -104,6 +123,11 @@ cib_error_t *cib_trace_replace_begin(const cib_ctx_t *ctx, const cib_build_t *bu
     made->writer.baton = made;
     cib_tracewriter_begin(&made->writer, mask, ctx->limits->max_trace_size, &fresh, ctx->pool);
     return CIB_OK;
+}
+
+void cib_trace_replace_unproven(cib_trace_replace_t *replace)
+{
+    replace->unproven = 1;
 }
 
 cib_error_t *cib_trace_replace_finish(cib_trace_replace_t *replace)

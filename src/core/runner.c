@@ -1,4 +1,4 @@
-/* Runners: how they come, what they say of themselves, how they go. */
+/* Runners: how they come, change and go. */
 #include <string.h>
 
 #include <apr_strings.h>
@@ -12,15 +12,12 @@
 #include "transition.h"
 #include "util/cib_crypto.h"
 
-/* Within this time the changes of a runner's info are counted, and so many are written at once. */
-#define INFO_WINDOW apr_time_from_sec(3600)
-#define INFO_CHANGES 5
-
 /* --- adding ---------------------------------------------------------------------------------- */
 
 typedef struct adding_t {
     const cib_ctx_t *ctx;
     cib_runner_t row;
+    int shared_unlocked;
     const char *registered_with;        /* a registration or project token, or NULL: `runner add` */
     const apr_array_header_t *projects; /* apr_int64_t, or NULL */
     const char *token_sha256;
@@ -38,6 +35,42 @@ static void take_info(cib_runner_t *runner, const cib_runner_info_t *info, apr_p
     runner->architecture = cib_text_tame(info->architecture, CIB_SHORT_MAX, pool);
 }
 
+/* The bits of cib_runner_faults but those of the tags' form. */
+static int faults_of(const char *tags, int run_untagged, int maximum_timeout)
+{
+    int faults = 0;
+
+    if (!*tags && !run_untagged)
+        faults |= CIB_RUNNER_TAGS_EMPTY;
+    if (maximum_timeout && maximum_timeout < CIB_RUNNER_TIMEOUT_MIN)
+        faults |= CIB_RUNNER_TIMEOUT_SHORT;
+    return faults;
+}
+
+int cib_runner_faults(const cib_runner_new_t *fresh, apr_pool_t *pool)
+{
+    const char *tags;
+    int malformed = cib_tags_canonical(fresh->tags, &tags, pool) ? CIB_RUNNER_TAGS_MALFORMED : 0;
+
+    /* what is malformed is not empty */
+    return malformed |
+           faults_of(malformed ? "?" : tags, fresh->run_untagged, fresh->maximum_timeout);
+}
+
+static cib_error_t *check_settings(const cib_runner_t *row, apr_pool_t *pool)
+{
+    int faults = faults_of(row->tags, row->run_untagged, row->maximum_timeout);
+
+    if (faults & CIB_RUNNER_TAGS_EMPTY)
+        return cib_error(pool, CIB_REASON_INVALID, APR_SUCCESS,
+                         "a runner without tags must take builds without tags");
+    if (faults & CIB_RUNNER_TIMEOUT_SHORT)
+        return cib_error(pool, CIB_REASON_INVALID, APR_SUCCESS,
+                         "a runner's maximum timeout must be at least %d seconds",
+                         CIB_RUNNER_TIMEOUT_MIN);
+    return CIB_OK;
+}
+
 /* The row of a new runner. INVALID says what is wrong with it. */
 static cib_error_t *prepare(const cib_ctx_t *ctx, const cib_runner_new_t *fresh, adding_t *adding)
 {
@@ -45,13 +78,13 @@ static cib_error_t *prepare(const cib_ctx_t *ctx, const cib_runner_new_t *fresh,
 
     memset(adding, 0, sizeof(*adding));
     adding->ctx = ctx;
+    adding->shared_unlocked = fresh->shared_unlocked;
     CIB_TRY(cib_tags_canonical(fresh->tags, &row->tags, ctx->pool));
-    if (!*row->tags && !fresh->run_untagged)
-        return cib_error(ctx->pool, CIB_REASON_INVALID, APR_SUCCESS,
-                         "a runner without tags must take builds without tags");
-    row->description = cib_text_tame(fresh->description, CIB_SHORT_MAX, ctx->pool);
-    row->active = 1;
     row->run_untagged = fresh->run_untagged != 0;
+    row->maximum_timeout = fresh->maximum_timeout;
+    CIB_TRY(check_settings(row, ctx->pool));
+    row->description = cib_text_tame(fresh->description, CIB_SHORT_MAX, ctx->pool);
+    row->active = !fresh->paused;
     row->locked = fresh->locked != 0;
     take_info(row, fresh->info, ctx->pool);
     return CIB_OK;
@@ -65,7 +98,8 @@ static cib_error_t *choose_token(const cib_ctx_t *ctx, const char *imported, add
         CIB_TRY(cib_token_importable(imported, ctx->pool));
         *token = imported;
     } else {
-        CIB_TRY(cib_token_random(token, ctx->pool));
+        CIB_TRY(cib_token_runner(adding->registered_with ? CIB_TOKEN_REGISTERED : CIB_TOKEN_CREATED,
+                                 token, ctx->pool));
     }
     adding->token_sha256 = cib_token_hash(*token, ctx->pool);
     return CIB_OK;
@@ -83,8 +117,10 @@ static cib_error_t *admit(cib_db_t *db, adding_t *adding, apr_int64_t *project_i
     CIB_TRY(cib_q_registration_rotation(db, &rotation, pool));
     adding->row.is_shared = cib_secret_equal(
         cib_token_registration(adding->ctx->storage, rotation, pool), adding->registered_with);
-    if (adding->row.is_shared)
+    if (adding->row.is_shared) {
+        adding->row.locked &= !adding->shared_unlocked;
         return CIB_OK;
+    }
     CIB_TRY(
         cib_q_project_by_token(db, cib_token_hash(adding->registered_with, pool), &project, pool));
     if (!project || project->removing)
@@ -144,9 +180,7 @@ cib_error_t *cib_runner_register(const cib_ctx_t *ctx, const char *token,
     if (refused) {
         /* a wrong token is said first */
         CIB_TRY(cib_read(ctx, admit_only, &adding));
-        return cib_error_detail(ctx->pool,
-                                cib_error(ctx->pool, CIB_REASON_NOTHING, APR_SUCCESS, NULL),
-                                "a runner was refused: %s", refused->message);
+        return refused;
     }
     CIB_TRY(choose_token(ctx, NULL, &adding, runner_token));
     CIB_TRY(cib_write(ctx, add, &adding));
@@ -177,7 +211,7 @@ cib_error_t *cib_runner_add(const cib_ctx_t *ctx, const cib_runner_new_t *fresh,
     return CIB_OK;
 }
 
-/* --- being heard of -------------------------------------------------------------------------- */
+/* --- looking --------------------------------------------------------------------------------- */
 
 typedef struct asking_t {
     const char *token_sha256;
@@ -207,75 +241,6 @@ cib_error_t *cib_runner_authenticate(const cib_ctx_t *ctx, const char *token, ci
     *runner = asking.runner;
     return CIB_OK;
 }
-
-/* Put a text of `info` into the row; says whether that changed it. */
-static int merge_text(const char **have, const char *said, apr_pool_t *pool)
-{
-    const char *text = cib_text_tame(said, CIB_SHORT_MAX, pool);
-
-    if (!text || (*have && strcmp(*have, text) == 0))
-        return 0;
-    *have = text;
-    return 1;
-}
-
-static int merge_info(cib_runner_t *row, const cib_runner_info_t *info, apr_pool_t *pool)
-{
-    if (!info)
-        return 0;
-    return merge_text(&row->name, info->name, pool) |
-           merge_text(&row->version, info->version, pool) |
-           merge_text(&row->revision, info->revision, pool) |
-           merge_text(&row->platform, info->platform, pool) |
-           merge_text(&row->architecture, info->architecture, pool);
-}
-
-/* A change of info is due at once, unless there were too many of late. Counts it. */
-static int change_due(cib_runner_t *row, apr_time_t now)
-{
-    if (!row->info_changed_at || now - row->info_changed_at > INFO_WINDOW) {
-        row->info_changed_at = now;
-        row->info_changes = 0;
-    }
-    if (row->info_changes >= INFO_CHANGES)
-        return 0;
-    row->info_changes++;
-    return 1;
-}
-
-static cib_error_t *write_contact(cib_db_t *db, void *baton, apr_pool_t *pool)
-{
-    return cib_q_runner_contact(db, baton, pool);
-}
-
-cib_error_t *cib_runner_contact(const cib_ctx_t *ctx, cib_runner_t *runner,
-                                const cib_runner_info_t *info)
-{
-    apr_time_t now = apr_time_now();
-    cib_runner_t row = *runner;
-    int changed = merge_info(&row, info, ctx->pool);
-    /* a clock that was set back must not keep a runner offline */
-    int old = now - row.contacted_at > CIB_CONTACT_EVERY || row.contacted_at > now;
-    int at_once = changed && change_due(&row, now);
-
-    if (!old && !at_once)
-        return CIB_OK;
-    row.contacted_at = now;
-    CIB_TRY(cib_write_one(ctx, write_contact, &row));
-    *runner = row;
-    return CIB_OK;
-}
-
-const char *cib_runner_status(const cib_runner_t *runner, apr_time_t now)
-{
-    if (!runner->contacted_at)
-        return "not_connected";
-    if (!runner->active)
-        return "paused";
-    return now - runner->contacted_at <= CIB_ONLINE_WITHIN ? "online" : "offline";
-}
-
-/* --- looking --------------------------------------------------------------------------------- */
 
 static cib_error_t *get(cib_db_t *db, void *baton, apr_pool_t *pool)
 {
@@ -333,45 +298,51 @@ cib_error_t *cib_runner_projects(const cib_ctx_t *ctx, apr_int64_t id, apr_array
 typedef struct changing_t {
     apr_int64_t id;
     apr_int64_t project_id;
-    const cib_runner_t *wanted;
-    const char *tags;
+    const cib_runner_change_t *change;
+    const char *tags; /* canonical; NULL: they stay */
     const char *token_sha256;
 } changing_t;
 
-/* NO_RECORD where there is none. */
-static cib_error_t *fetch(cib_db_t *db, apr_int64_t id, cib_runner_t **runner, apr_pool_t *pool)
+/* As it is, and stays until the section ends. NO_RECORD where there is none. */
+static cib_error_t *hold(cib_db_t *db, apr_int64_t id, cib_runner_t **runner, apr_pool_t *pool)
 {
-    CIB_TRY(cib_q_runner(db, id, runner, pool));
+    CIB_TRY(cib_q_runner_hold(db, id, runner, pool));
     return *runner ? CIB_OK : cib_no_record(pool, "runner", id);
+}
+
+static void choose(int *value, int wanted)
+{
+    if (wanted >= 0)
+        *value = wanted;
 }
 
 static cib_error_t *set(cib_db_t *db, void *baton, apr_pool_t *pool)
 {
     const changing_t *changing = baton;
+    const cib_runner_change_t *change = changing->change;
     cib_runner_t *row;
 
-    CIB_TRY(fetch(db, changing->wanted->id, &row, pool));
-    row->description = cib_text_tame(changing->wanted->description, CIB_SHORT_MAX, pool);
-    row->active = changing->wanted->active != 0;
-    row->locked = changing->wanted->locked != 0;
-    row->run_untagged = changing->wanted->run_untagged != 0;
-    row->tags = changing->tags;
+    CIB_TRY(hold(db, changing->id, &row, pool));
+    if (change->description)
+        row->description = cib_text_tame(change->description, CIB_SHORT_MAX, pool);
+    if (changing->tags)
+        row->tags = changing->tags;
+    choose(&row->active, change->active);
+    choose(&row->locked, change->locked);
+    choose(&row->run_untagged, change->run_untagged);
+    choose(&row->maximum_timeout, change->maximum_timeout);
+    CIB_TRY(check_settings(row, pool));
     CIB_TRY(cib_q_runner_update(db, row, pool));
     cib_db_raise_runner(db, row->id);
     return CIB_OK;
 }
 
-cib_error_t *cib_runner_set(const cib_ctx_t *ctx, const cib_runner_t *runner)
+cib_error_t *cib_runner_set(const cib_ctx_t *ctx, apr_int64_t id, const cib_runner_change_t *change)
 {
-    changing_t changing = {.wanted = runner};
-    apr_array_header_t *tags = apr_array_make(ctx->pool, 1, sizeof(const char *));
+    changing_t changing = {.id = id, .change = change};
 
-    if (runner->tags)
-        APR_ARRAY_PUSH(tags, const char *) = runner->tags;
-    CIB_TRY(cib_tags_canonical(tags, &changing.tags, ctx->pool));
-    if (!*changing.tags && !runner->run_untagged)
-        return cib_error(ctx->pool, CIB_REASON_INVALID, APR_SUCCESS,
-                         "a runner without tags must take builds without tags");
+    if (change->tags)
+        CIB_TRY(cib_tags_canonical(change->tags, &changing.tags, ctx->pool));
     return cib_write(ctx, set, &changing);
 }
 
@@ -380,7 +351,7 @@ static cib_error_t *bind_to(cib_db_t *db, void *baton, apr_pool_t *pool)
     const changing_t *changing = baton;
     cib_runner_t *row;
 
-    CIB_TRY(fetch(db, changing->id, &row, pool));
+    CIB_TRY(hold(db, changing->id, &row, pool));
     CIB_TRY(bind_project(db, row->id, changing->project_id, pool));
     /* a shared runner that is given to a project is that project's from then on */
     if (row->is_shared) {
@@ -403,16 +374,17 @@ static cib_error_t *set_token(cib_db_t *db, void *baton, apr_pool_t *pool)
     const changing_t *changing = baton;
     cib_runner_t *row;
 
-    CIB_TRY(fetch(db, changing->id, &row, pool));
+    CIB_TRY(hold(db, changing->id, &row, pool));
     cib_db_raise_runner(db, changing->id); /* who waits under the old token has to be told */
     return cib_q_runner_set_token(db, changing->id, changing->token_sha256, pool);
 }
 
-cib_error_t *cib_runner_rotate(const cib_ctx_t *ctx, apr_int64_t id, const char **token)
+cib_error_t *cib_runner_rotate(const cib_ctx_t *ctx, apr_int64_t id, cib_runner_token_e kind,
+                               const char **token)
 {
     changing_t changing = {.id = id};
 
-    CIB_TRY(cib_token_random(token, ctx->pool));
+    CIB_TRY(cib_token_runner(kind, token, ctx->pool));
     changing.token_sha256 = cib_token_hash(*token, ctx->pool);
     return cib_write(ctx, set_token, &changing);
 }

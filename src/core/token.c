@@ -10,7 +10,16 @@
 #define TOKEN_BYTES 20 /* 160 bits */
 #define TOKEN_LONGEST 255
 
-cib_error_t *cib_token_random(const char **token, apr_pool_t *pool)
+/* Known to the runners, so it may not be another. */
+#define CREATED_PREFIX "glrt-"
+
+cib_runner_token_e cib_token_runner_kind(const char *token)
+{
+    return strncmp(token, CREATED_PREFIX, strlen(CREATED_PREFIX)) ? CIB_TOKEN_REGISTERED
+                                                                  : CIB_TOKEN_CREATED;
+}
+
+cib_error_t *cib_token_runner(cib_runner_token_e kind, const char **token, apr_pool_t *pool)
 {
     unsigned char bytes[TOKEN_BYTES];
     apr_status_t rv = cib_random(bytes, sizeof(bytes));
@@ -18,7 +27,8 @@ cib_error_t *cib_token_random(const char **token, apr_pool_t *pool)
     *token = NULL;
     if (rv != APR_SUCCESS)
         return cib_error(pool, CIB_REASON_INTERNAL, rv, NULL);
-    *token = cib_hex(bytes, sizeof(bytes), pool);
+    *token = apr_pstrcat(pool, kind == CIB_TOKEN_CREATED ? CREATED_PREFIX : "",
+                         cib_hex(bytes, sizeof(bytes), pool), NULL);
     return CIB_OK;
 }
 

@@ -29,19 +29,24 @@ int cib_status_ended(cib_status_e status)
            status == CIB_SKIPPED;
 }
 
+/* Where a build goes whose needs have these statuses, each a bit. */
+static cib_status_e first_of(unsigned statuses)
+{
+    const unsigned success = 1U << CIB_SUCCESS;
+    const unsigned live = 1U << CIB_CREATED | 1U << CIB_PENDING | 1U << CIB_RUNNING;
+
+    if (statuses & ~(success | live))
+        return CIB_SKIPPED;
+    return statuses & live ? CIB_CREATED : CIB_PENDING;
+}
+
 cib_status_e cib_transition_first(const apr_array_header_t *needs)
 {
-    cib_status_e first = CIB_PENDING;
+    unsigned statuses = 0;
 
-    for (int i = 0; i < needs->nelts; i++) {
-        cib_status_e status = APR_ARRAY_IDX(needs, i, cib_build_t *)->status;
-
-        if (status != CIB_SUCCESS && cib_status_ended(status))
-            return CIB_SKIPPED;
-        if (status != CIB_SUCCESS)
-            first = CIB_CREATED;
-    }
-    return first;
+    for (int i = 0; i < needs->nelts; i++)
+        statuses |= 1U << APR_ARRAY_IDX(needs, i, cib_build_t *)->status;
+    return first_of(statuses);
 }
 
 static cib_error_t *queue(cib_db_t *db, const cib_build_t *build, apr_pool_t *pool)
@@ -70,49 +75,59 @@ static cib_error_t *step(cib_db_t *db, apr_int64_t id, const cib_move_t *move, i
     return build ? queue(db, build, pool) : CIB_OK;
 }
 
-/* Where a created build goes now that its needs have changed. */
-static cib_error_t *settle(cib_db_t *db, apr_int64_t id, apr_time_t now, cib_status_e *to,
-                           int *moved, apr_pool_t *pool)
+static apr_array_header_t *one_id(apr_int64_t id, apr_pool_t *pool)
 {
-    cib_move_t move = {.from = CIB_CREATED, .now = now};
-    apr_array_header_t *needs;
+    apr_array_header_t *ids = apr_array_make(pool, 1, sizeof(apr_int64_t));
 
-    *moved = 0;
-    CIB_TRY(cib_q_needs(db, id, &needs, pool));
-    *to = cib_transition_first(needs);
-    if (*to == CIB_CREATED)
+    APR_ARRAY_PUSH(ids, apr_int64_t) = id;
+    return ids;
+}
+
+/* Those that need one of these builds, locked. */
+static cib_error_t *lock_needing(cib_db_t *db, const apr_array_header_t *needs,
+                                 apr_array_header_t **ids, apr_pool_t *pool)
+{
+    CIB_TRY(cib_q_needed_by(db, needs, ids, pool));
+    return cib_q_builds_lock(db, *ids, pool);
+}
+
+/* Take the locked builds that are created where their needs let them go now: all in a few
+ * statements, for there may be thousands. `*skipped`: who was. */
+static cib_error_t *settle(cib_db_t *db, const apr_array_header_t *ids, apr_time_t now,
+                           apr_array_header_t **skipped, apr_pool_t *pool)
+{
+    apr_array_header_t *ready = apr_array_make(pool, 4, sizeof(apr_int64_t));
+    apr_array_header_t *builds;
+
+    *skipped = apr_array_make(pool, 4, sizeof(apr_int64_t));
+    if (!ids->nelts)
         return CIB_OK;
-    move.to = *to;
-    return step(db, id, &move, moved, pool);
+    CIB_TRY(cib_q_waiting(db, ids, &builds, pool));
+    for (int i = 0; i < builds->nelts; i++) {
+        const cib_waiting_t *build = &APR_ARRAY_IDX(builds, i, cib_waiting_t);
+        cib_status_e to = first_of(build->needs);
+
+        if (to == CIB_SKIPPED)
+            APR_ARRAY_PUSH(*skipped, apr_int64_t) = build->id;
+        if (to != CIB_PENDING)
+            continue;
+        APR_ARRAY_PUSH(ready, apr_int64_t) = build->id;
+        CIB_TRY(cib_db_raise_queue(db, build->project_id, build->tagset_id, pool));
+    }
+    CIB_TRY(cib_q_builds_settle(db, *skipped, CIB_SKIPPED, now, pool));
+    return cib_q_builds_settle(db, ready, CIB_PENDING, now, pool);
 }
 
-static cib_error_t *lock_needing(cib_db_t *db, apr_int64_t id, apr_array_header_t **ids,
-                                 apr_pool_t *pool)
+/* These builds ended: settle those that need them, and in turn those that need what was skipped. */
+static cib_error_t *follow(cib_db_t *db, const apr_array_header_t *ended, apr_time_t now,
+                           apr_pool_t *pool)
 {
-    CIB_TRY(cib_q_needed_by(db, id, ids, pool));
-    return (*ids)->nelts ? cib_q_builds_lock(db, *ids, pool) : CIB_OK;
-}
+    while (ended->nelts) {
+        apr_array_header_t *ids, *skipped;
 
-/* A build ended: settle those that need it, and in turn those that need what was skipped. */
-static cib_error_t *follow(cib_db_t *db, apr_int64_t ended, apr_time_t now, apr_pool_t *pool)
-{
-    apr_array_header_t *work = apr_array_make(pool, 4, sizeof(apr_int64_t));
-
-    APR_ARRAY_PUSH(work, apr_int64_t) = ended;
-    while (work->nelts) {
-        apr_int64_t id = *(apr_int64_t *)apr_array_pop(work);
-        apr_array_header_t *ids;
-
-        CIB_TRY(lock_needing(db, id, &ids, pool));
-        for (int i = 0; i < ids->nelts; i++) {
-            apr_int64_t dependent = APR_ARRAY_IDX(ids, i, apr_int64_t);
-            cib_status_e to;
-            int moved;
-
-            CIB_TRY(settle(db, dependent, now, &to, &moved, pool));
-            if (moved && to == CIB_SKIPPED)
-                APR_ARRAY_PUSH(work, apr_int64_t) = dependent;
-        }
+        CIB_TRY(lock_needing(db, ended, &ids, pool));
+        CIB_TRY(settle(db, ids, now, &skipped, pool));
+        ended = skipped;
     }
     return CIB_OK;
 }
@@ -124,25 +139,25 @@ cib_error_t *cib_transition(cib_db_t *db, apr_int64_t id, const cib_move_t *move
     if (move->from == CIB_SKIPPED)
         return CIB_OK;
     CIB_TRY(step(db, id, move, moved, pool));
-    return *moved && cib_status_ended(move->to) ? follow(db, id, move->now, pool) : CIB_OK;
+    if (!*moved || !cib_status_ended(move->to))
+        return CIB_OK;
+    return follow(db, one_id(id, pool), move->now, pool);
 }
 
-cib_error_t *cib_transition_settle(cib_db_t *db, apr_int64_t id, apr_time_t now, int *moved,
-                                   apr_pool_t *pool)
+cib_error_t *cib_transition_settle(cib_db_t *db, apr_int64_t id, apr_time_t now, apr_pool_t *pool)
 {
-    cib_status_e to;
+    const apr_array_header_t *self = one_id(id, pool);
+    apr_array_header_t *skipped;
 
-    CIB_TRY(settle(db, id, now, &to, moved, pool));
-    return *moved && to == CIB_SKIPPED ? follow(db, id, now, pool) : CIB_OK;
+    CIB_TRY(cib_q_builds_lock(db, self, pool));
+    CIB_TRY(settle(db, self, now, &skipped, pool));
+    return follow(db, skipped, now, pool);
 }
 
 cib_error_t *cib_transition_lock(cib_db_t *db, apr_int64_t id, cib_build_t **build,
                                  apr_pool_t *pool)
 {
-    apr_array_header_t *self = apr_array_make(pool, 1, sizeof(apr_int64_t));
-
-    APR_ARRAY_PUSH(self, apr_int64_t) = id;
-    CIB_TRY(cib_q_builds_lock(db, self, pool));
+    CIB_TRY(cib_q_builds_lock(db, one_id(id, pool), pool));
     return cib_q_build(db, id, build, pool);
 }
 
@@ -177,17 +192,22 @@ cib_error_t *cib_transition_added(cib_db_t *db, const cib_build_t *build, apr_po
     return build->status == CIB_PENDING ? queue(db, build, pool) : CIB_OK;
 }
 
-/* Reopen a skipped build unless another of its needs ended badly as well. */
+/* Reopen a skipped build unless another of its needs ended badly as well, or a retry has taken its
+ * place. */
 static cib_error_t *reopen(cib_db_t *db, apr_int64_t id, apr_time_t now, int *reopened,
                            apr_pool_t *pool)
 {
     const cib_move_t move = {.from = CIB_SKIPPED, .to = CIB_CREATED, .now = now};
     apr_array_header_t *needs;
     cib_build_t *build;
+    int retried;
 
     *reopened = 0;
     CIB_TRY(cib_q_build(db, id, &build, pool));
     if (!build || build->status != CIB_SKIPPED || build->erased_at)
+        return CIB_OK;
+    CIB_TRY(cib_q_build_retried(db, id, &retried, pool));
+    if (retried)
         return CIB_OK;
     CIB_TRY(cib_q_needs(db, id, &needs, pool));
     if (cib_transition_first(needs) == CIB_SKIPPED)
@@ -198,23 +218,21 @@ static cib_error_t *reopen(cib_db_t *db, apr_int64_t id, apr_time_t now, int *re
 cib_error_t *cib_transition_retried(cib_db_t *db, apr_int64_t from, apr_int64_t to, apr_time_t now,
                                     apr_pool_t *pool)
 {
-    apr_array_header_t *work = apr_array_make(pool, 4, sizeof(apr_int64_t));
+    apr_array_header_t *open = one_id(to, pool);
     apr_array_header_t *ids;
 
-    CIB_TRY(lock_needing(db, from, &ids, pool));
+    CIB_TRY(lock_needing(db, one_id(from, pool), &ids, pool));
     CIB_TRY(cib_q_needs_move(db, from, to, pool));
-    APR_ARRAY_PUSH(work, apr_int64_t) = to;
-    while (work->nelts) {
-        apr_int64_t id = *(apr_int64_t *)apr_array_pop(work);
-
-        CIB_TRY(lock_needing(db, id, &ids, pool));
+    while (open->nelts) {
+        CIB_TRY(lock_needing(db, open, &ids, pool));
+        open = apr_array_make(pool, 4, sizeof(apr_int64_t));
         for (int i = 0; i < ids->nelts; i++) {
             apr_int64_t dependent = APR_ARRAY_IDX(ids, i, apr_int64_t);
             int reopened;
 
             CIB_TRY(reopen(db, dependent, now, &reopened, pool));
             if (reopened)
-                APR_ARRAY_PUSH(work, apr_int64_t) = dependent;
+                APR_ARRAY_PUSH(open, apr_int64_t) = dependent;
         }
     }
     return CIB_OK;

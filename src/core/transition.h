@@ -1,7 +1,9 @@
-/* The one owner of every state step. All are called inside a writing section. */
+/* The one owner of every state step. All but cib_transition_end are called inside a
+ * writing section. */
 #ifndef CIB_CORE_TRANSITION_H
 #define CIB_CORE_TRANSITION_H
 
+#include "core/cib_ctx.h"
 #include "store/cib_questions.h"
 
 /* Is this a step at all? Reopening a skipped build is, but only cib_transition_retried makes it. */
@@ -12,6 +14,11 @@ int cib_transition_allowed(cib_status_e from, cib_status_e to);
  * there any more, or there is no such step. */
 cib_error_t *cib_transition(cib_db_t *db, apr_int64_t id, const cib_move_t *move, int *moved,
                             apr_pool_t *pool);
+
+/* End a running build in a section of its own (src/core/build.c), its trace on disk first. `from`
+ * and `now` of the move are filled in. */
+cib_error_t *cib_transition_end(const cib_ctx_t *ctx, apr_int64_t id, const cib_move_t *move,
+                                int *moved);
 
 /* Read a build (NULL: none) that nobody else changes until the section ends. */
 cib_error_t *cib_transition_lock(cib_db_t *db, apr_int64_t id, cib_build_t **build,
@@ -36,12 +43,12 @@ cib_status_e cib_transition_first(const apr_array_header_t *needs);
 /* A build was added in its first state (its id known): queue it where it is pending. */
 cib_error_t *cib_transition_added(cib_db_t *db, const cib_build_t *build, apr_pool_t *pool);
 
-/* `to` is the retry of `from`: who waits for `from`, or was skipped for it, waits for `to`. */
+/* `to` is the retry of `from`: who waits for `from`, or was skipped for it and not retried itself,
+ * waits for `to`. */
 cib_error_t *cib_transition_retried(cib_db_t *db, apr_int64_t from, apr_int64_t to, apr_time_t now,
                                     apr_pool_t *pool);
 
-/* Step a created build whose needs have all ended, in case that was missed; `*moved`: it was. */
-cib_error_t *cib_transition_settle(cib_db_t *db, apr_int64_t id, apr_time_t now, int *moved,
-                                   apr_pool_t *pool);
+/* Step a created build whose needs have all ended, or one of them badly. */
+cib_error_t *cib_transition_settle(cib_db_t *db, apr_int64_t id, apr_time_t now, apr_pool_t *pool);
 
 #endif

@@ -134,8 +134,8 @@ static cib_error_t *forget(const cib_ctx_t *ctx, apr_time_t now, int batch, int 
         int left = finding.ids->nelts - from;
         int some = left < REMOVE_AT_ONCE ? left : REMOVE_AT_ONCE;
 
-        CIB_TRY(cib_builds_remove(ctx, slice(finding.ids, from, some, ctx->pool), &report->removed,
-                                  &report->freed));
+        CIB_TRY(cib_builds_remove(ctx, slice(finding.ids, from, some, ctx->pool),
+                                  CIB_REMOVE_UNNEEDED, &report->removed, &report->freed));
     }
     return CIB_OK;
 }

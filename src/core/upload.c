@@ -11,8 +11,8 @@
 #include "transition.h"
 #include "util/cib_crypto.h"
 
+#define ARCHIVE "archive"
 #define METADATA "metadata"
-#define TYPE_MAX 64
 /* How often a long upload looks at what is left of the disk. */
 #define LOOK_EVERY (16 * 1024 * 1024)
 
@@ -28,8 +28,11 @@ typedef struct part_t {
 struct cib_upload_t {
     const cib_ctx_t *ctx;
     const cib_build_t *build;
-    apr_array_header_t *parts;    /* part_t * */
-    part_t *open;                 /* the one that takes bytes, or NULL */
+    part_t *file;     /* what it is about, NULL: not there yet */
+    part_t *metadata; /* beside it, or NULL */
+    part_t *open;     /* the one that takes bytes, or NULL */
+    int replace;
+    int is_put;                   /* rows name its files */
     apr_array_header_t *replaced; /* const char *: blobs that nobody names after the commit */
 };
 
@@ -46,7 +49,6 @@ cib_error_t *cib_upload_begin(const cib_ctx_t *ctx, const cib_build_t *build, ci
 
     made->ctx = ctx;
     made->build = build;
-    made->parts = apr_array_make(ctx->pool, 2, sizeof(part_t *));
     *upload = made;
     return cib_space_check(ctx);
 }
@@ -84,19 +86,6 @@ static cib_error_t *take(void *baton, const char *data, apr_size_t len)
 
 /* --- files ----------------------------------------------------------------------------------- */
 
-static int is_type(const char *type)
-{
-    apr_size_t len = strlen(type);
-
-    return len >= 1 && len <= TYPE_MAX &&
-           strspn(type, "abcdefghijklmnopqrstuvwxyz0123456789_") == len;
-}
-
-static int is_format(const char *format)
-{
-    return strcmp(format, "zip") == 0 || strcmp(format, "gzip") == 0 || strcmp(format, "raw") == 0;
-}
-
 /* A type as part of a blob's name: its letters. */
 static const char *letters_of(const char *type, apr_pool_t *pool)
 {
@@ -132,13 +121,21 @@ static const char *base_name(const char *filename, apr_pool_t *pool)
     return *name && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 ? name : "file";
 }
 
-static int is_there(const cib_upload_t *upload, const char *type)
+/* Where a file of `type` belongs. */
+static part_t **place_of(cib_upload_t *upload, const char *type)
 {
-    for (int i = 0; i < upload->parts->nelts; i++) {
-        if (strcmp(APR_ARRAY_IDX(upload->parts, i, part_t *)->row.type, type) == 0)
-            return 1;
-    }
-    return 0;
+    return strcmp(type, METADATA) == 0 ? &upload->metadata : &upload->file;
+}
+
+static cib_error_t *begin_part(cib_upload_t *upload, part_t *part)
+{
+    apr_pool_t *pool = upload->ctx->pool;
+    apr_status_t rv = cib_blob_begin(&part->blob, upload->ctx->storage, CIB_AREA_ARTIFACTS,
+                                     part->row.build_id, letters_of(part->row.type, pool), pool);
+
+    if (rv == APR_SUCCESS)
+        rv = cib_sha256_begin(&part->sha, pool);
+    return rv == APR_SUCCESS ? CIB_OK : trouble(upload, rv);
 }
 
 cib_error_t *cib_upload_file(cib_upload_t *upload, const char *type, const char *format,
@@ -146,14 +143,13 @@ cib_error_t *cib_upload_file(cib_upload_t *upload, const char *type, const char 
 {
     apr_pool_t *pool = upload->ctx->pool;
     part_t *part = apr_pcalloc(pool, sizeof(*part));
-    apr_status_t rv;
 
-    if (!is_type(type))
+    if (!cib_artifact_type(type))
         return cib_error(pool, CIB_REASON_INVALID, APR_SUCCESS, "artifact_type is not a type");
-    if (!is_format(format))
+    if (!cib_artifact_is_format(format))
         return cib_error(pool, CIB_REASON_INVALID, APR_SUCCESS,
                          "artifact_format must be zip, gzip or raw");
-    if (is_there(upload, type))
+    if (*place_of(upload, type))
         return cib_error(pool, CIB_REASON_INVALID, APR_SUCCESS, "the file %s comes twice", type);
     part->upload = upload;
     part->sink.write = take;
@@ -162,13 +158,8 @@ cib_error_t *cib_upload_file(cib_upload_t *upload, const char *type, const char 
     part->row.type = apr_pstrdup(pool, type);
     part->row.format = apr_pstrdup(pool, format);
     part->row.filename = base_name(filename, pool);
-    rv = cib_blob_begin(&part->blob, upload->ctx->storage, CIB_AREA_ARTIFACTS, upload->build->id,
-                        letters_of(type, pool), pool);
-    if (rv == APR_SUCCESS)
-        rv = cib_sha256_begin(&part->sha, pool);
-    if (rv != APR_SUCCESS)
-        return trouble(upload, rv);
-    APR_ARRAY_PUSH(upload->parts, part_t *) = part;
+    CIB_TRY(begin_part(upload, part));
+    *place_of(upload, type) = part;
     upload->open = part;
     *sink = &part->sink;
     return CIB_OK;
@@ -193,35 +184,82 @@ cib_error_t *cib_upload_file_end(cib_upload_t *upload)
 
 /* --- commit ---------------------------------------------------------------------------------- */
 
-/* The file that the upload is about: any but the metadata. */
-static const part_t *main_part(const cib_upload_t *upload)
+/* On disk under its name, though nobody knows that yet. */
+static cib_error_t *publish(const cib_upload_t *upload, part_t *part, apr_time_t expire_at)
 {
-    for (int i = 0; i < upload->parts->nelts; i++) {
-        const part_t *part = APR_ARRAY_IDX(upload->parts, i, part_t *);
+    apr_status_t rv = cib_blob_seal(part->blob);
 
-        if (strcmp(part->row.type, METADATA) != 0)
-            return part;
-    }
-    return NULL;
+    if (rv == APR_SUCCESS)
+        rv = cib_blob_publish(part->blob);
+    if (rv != APR_SUCCESS)
+        return trouble(upload, rv);
+    part->row.created_at = apr_time_now();
+    part->row.expire_at = expire_at;
+    return CIB_OK;
 }
 
-/* All on disk under their names, though nobody knows these yet. */
-static cib_error_t *publish(cib_upload_t *upload, apr_time_t expire_at)
+static int is_archive(const cib_upload_t *upload)
 {
-    apr_time_t now = apr_time_now();
+    return strcmp(upload->file->row.type, ARCHIVE) == 0;
+}
 
-    for (int i = 0; i < upload->parts->nelts; i++) {
-        part_t *part = APR_ARRAY_IDX(upload->parts, i, part_t *);
-        apr_status_t rv = cib_blob_seal(part->blob);
+/* Is it there already? Only what this claim has brought and is still of use stands against it. */
+static cib_error_t *is_repeated(cib_db_t *db, const part_t *part, const cib_build_t *build,
+                                int *yes, apr_pool_t *pool)
+{
+    cib_artifact_t *there;
 
-        if (rv == APR_SUCCESS)
-            rv = cib_blob_publish(part->blob);
-        if (rv != APR_SUCCESS)
-            return trouble(upload, rv);
-        part->row.created_at = now;
-        part->row.expire_at = expire_at;
-    }
+    *yes = 0;
+    CIB_TRY(cib_q_artifact(db, build->id, part->row.type, &there, pool));
+    if (!there || there->created_at < build->started_at ||
+        cib_artifact_expired(there, part->row.created_at))
+        return CIB_OK;
+    *yes = strcmp(there->sha256, part->row.sha256) == 0;
+    if (*yes)
+        return CIB_OK;
+    return cib_error(pool, CIB_REASON_DUPLICATE, APR_SUCCESS,
+                     "another artifact of the same type already exists");
+}
+
+static cib_error_t *put_row(cib_db_t *db, cib_upload_t *upload, part_t *part, apr_pool_t *pool)
+{
+    const char *old = NULL;
+
+    CIB_TRY(cib_q_artifact_put(db, &part->row, &old, pool));
+    if (old)
+        APR_ARRAY_PUSH(upload->replaced, const char *) = old;
     return CIB_OK;
+}
+
+/* What was said of the former archive does not hold for the new one. */
+static cib_error_t *drop_metadata(cib_db_t *db, cib_upload_t *upload, apr_pool_t *pool)
+{
+    cib_artifact_t *old;
+
+    CIB_TRY(cib_q_artifact(db, upload->build->id, METADATA, &old, pool));
+    if (!old)
+        return CIB_OK;
+    APR_ARRAY_PUSH(upload->replaced, const char *) = old->blob;
+    return cib_q_artifact_remove(db, old->build_id, METADATA, pool);
+}
+
+static cib_error_t *put_parts(cib_db_t *db, cib_upload_t *upload, const cib_build_t *build,
+                              apr_pool_t *pool)
+{
+    int repeated = 0;
+
+    upload->replaced = apr_array_make(pool, 2, sizeof(const char *));
+    upload->is_put = 0;
+    if (!upload->replace)
+        CIB_TRY(is_repeated(db, upload->file, build, &repeated, pool));
+    if (repeated)
+        return CIB_OK;
+    upload->is_put = 1;
+    CIB_TRY(put_row(db, upload, upload->file, pool));
+    if (!is_archive(upload))
+        return CIB_OK;
+    return upload->metadata ? put_row(db, upload, upload->metadata, pool)
+                            : drop_metadata(db, upload, pool);
 }
 
 static cib_error_t *put_rows(cib_db_t *db, void *baton, apr_pool_t *pool)
@@ -229,19 +267,10 @@ static cib_error_t *put_rows(cib_db_t *db, void *baton, apr_pool_t *pool)
     cib_upload_t *upload = baton;
     cib_build_t *build;
 
-    upload->replaced = apr_array_make(pool, 2, sizeof(const char *));
     CIB_TRY(cib_transition_lock(db, upload->build->id, &build, pool));
     if (!build || build->status != CIB_RUNNING || build->claim != upload->build->claim)
-        return cib_error(pool, CIB_REASON_FORBIDDEN, APR_SUCCESS, "Build is not running!");
-    for (int i = 0; i < upload->parts->nelts; i++) {
-        const part_t *part = APR_ARRAY_IDX(upload->parts, i, part_t *);
-        const char *old = NULL;
-
-        CIB_TRY(cib_q_artifact_put(db, &part->row, &old, pool));
-        if (old)
-            APR_ARRAY_PUSH(upload->replaced, const char *) = old;
-    }
-    return CIB_OK;
+        return cib_error(pool, CIB_REASON_NOT_RUNNING, APR_SUCCESS, "Build is not running!");
+    return put_parts(db, upload, build, pool);
 }
 
 typedef struct named_t {
@@ -264,42 +293,56 @@ static cib_error_t *is_named(cib_db_t *db, void *baton, apr_pool_t *pool)
  * orphans, so in doubt they stay. Asked under the lock that a commit still at work holds. */
 static int went_well(const cib_upload_t *upload, const cib_error_t *err)
 {
-    named_t named = {.build_id = upload->build->id,
-                     .blob = APR_ARRAY_IDX(upload->parts, 0, part_t *)->row.blob};
+    named_t named = {.build_id = upload->build->id, .blob = upload->file->row.blob};
 
-    if (err->reason == CIB_REASON_FORBIDDEN)
+    if (err->reason == CIB_REASON_NOT_RUNNING || err->reason == CIB_REASON_DUPLICATE)
         return 0;
     if (cib_write(upload->ctx, is_named, &named))
         named.known = -1;
     return named.known;
 }
 
-static void keep(const cib_upload_t *upload)
+/* Keep what rows name now, and drop the rest before anybody is answered. */
+static void settle(const cib_upload_t *upload, int well)
 {
-    for (int i = 0; i < upload->parts->nelts; i++)
-        cib_blob_keep(APR_ARRAY_IDX(upload->parts, i, part_t *)->blob);
+    int keeps_file = well && upload->is_put;
+
+    if (keeps_file)
+        cib_blob_keep(upload->file->blob);
+    else
+        cib_blob_abandon(upload->file->blob);
+    if (upload->metadata && keeps_file && is_archive(upload))
+        cib_blob_keep(upload->metadata->blob);
+    else if (upload->metadata)
+        cib_blob_abandon(upload->metadata->blob);
 }
 
-cib_error_t *cib_upload_commit(cib_upload_t *upload, const char *sha256, apr_time_t expire_at)
+static cib_error_t *commit(cib_upload_t *upload)
 {
-    apr_pool_t *pool = upload->ctx->pool;
-    const part_t *part = main_part(upload);
-    cib_error_t *err;
-    int well;
+    cib_error_t *err = cib_write(upload->ctx, put_rows, upload);
+    int well = err ? went_well(upload, err) : 1;
 
-    if (!part)
-        return cib_error(pool, CIB_REASON_MISSING, APR_SUCCESS, "Missing artifacts file!");
-    CIB_TRY(cib_upload_file_end(upload));
-    if (sha256 && strcasecmp(sha256, part->row.sha256) != 0)
-        return cib_error(pool, CIB_REASON_INVALID, APR_SUCCESS,
-                         "the file's SHA-256 is not the one announced");
-    CIB_TRY(publish(upload, expire_at));
-    err = cib_write(upload->ctx, put_rows, upload);
-    well = err ? went_well(upload, err) : 1;
-    if (well)
-        keep(upload);
+    settle(upload, well);
     if (well != 1)
         return err;
     cib_blobs_remove(upload->ctx, upload->replaced, NULL);
     return CIB_OK;
+}
+
+cib_error_t *cib_upload_commit(cib_upload_t *upload, const char *sha256, apr_time_t expire_at,
+                               int replace)
+{
+    apr_pool_t *pool = upload->ctx->pool;
+
+    if (!upload->file)
+        return cib_error(pool, CIB_REASON_MISSING, APR_SUCCESS, "Missing artifacts file!");
+    CIB_TRY(cib_upload_file_end(upload));
+    if (sha256 && strcasecmp(sha256, upload->file->row.sha256) != 0)
+        return cib_error(pool, CIB_REASON_INVALID, APR_SUCCESS,
+                         "the file's SHA-256 is not the one announced");
+    upload->replace = replace;
+    CIB_TRY(publish(upload, upload->file, expire_at));
+    if (upload->metadata)
+        CIB_TRY(publish(upload, upload->metadata, expire_at));
+    return commit(upload);
 }

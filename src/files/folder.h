@@ -25,6 +25,9 @@ apr_status_t cib_folder_sync(const cib_storage_t *storage, cib_area_e area, apr_
  * one leading dot, that of unfinished files. */
 apr_status_t cib_name_check(const char *name, int hidden_ok, apr_int64_t *build_id);
 
+/* Absolute and without links, so that every process calls one directory by one name. */
+apr_status_t cib_directory_resolve(const char **dir, const char *given, apr_pool_t *pool);
+
 /* mkdir that is content with a directory that is there, and fsync of one. */
 apr_status_t cib_directory_make(const char *path);
 apr_status_t cib_directory_sync(const char *path);

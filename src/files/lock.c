@@ -53,6 +53,22 @@ apr_status_t cib_lock_acquire(cib_lock_t *lock)
     return rv;
 }
 
+apr_time_t cib_lock_noted(const cib_lock_t *lock)
+{
+    apr_time_t noted = 0;
+
+    if (pread(lock->fd, &noted, sizeof(noted), 0) != (ssize_t)sizeof(noted))
+        return 0;
+    return noted;
+}
+
+void cib_lock_note(const cib_lock_t *lock, apr_time_t now)
+{
+    /* nothing depends on it but how long others wait */
+    if (pwrite(lock->fd, &now, sizeof(now), 0) != (ssize_t)sizeof(now))
+        return;
+}
+
 void cib_lock_release(cib_lock_t *lock)
 {
     cib_fd_lock(lock->fd, LOCK_UN);

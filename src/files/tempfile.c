@@ -120,25 +120,6 @@ apr_status_t cib_tempfile_link(cib_tempfile_t *temp, const char *path)
     return APR_SUCCESS;
 }
 
-apr_status_t cib_tempfile_replace(cib_tempfile_t *temp, const char *path)
-{
-    if (!temp->named) {
-        apr_status_t rv = link_unnamed(temp->fd, temp->hidden);
-
-        if (rv != APR_SUCCESS)
-            return rv;
-        temp->named = 1;
-    }
-    if (rename(temp->hidden, path) != 0) {
-        apr_status_t rv = errno;
-
-        unlink(temp->hidden);
-        return rv;
-    }
-    temp->named = 0;
-    return APR_SUCCESS;
-}
-
 void cib_tempfile_drop(cib_tempfile_t *temp)
 {
     if (temp->named)

@@ -23,9 +23,6 @@ apr_status_t cib_tempfile_open(cib_tempfile_t *temp, const char *folder, const c
 /* Give it the name `path`. APR_EEXIST: that is taken. */
 apr_status_t cib_tempfile_link(cib_tempfile_t *temp, const char *path);
 
-/* Put it in the place of `path`, atomically. */
-apr_status_t cib_tempfile_replace(cib_tempfile_t *temp, const char *path);
-
 /* Close it; without a name of its own it is gone. */
 void cib_tempfile_drop(cib_tempfile_t *temp);
 

@@ -19,9 +19,13 @@ struct cib_tracefile_t {
     apr_pool_t *pool;
     apr_int64_t build_id;
     int state_fd;
-    int log_fd;
-    apr_uint64_t sequence; /* of the record in force */
+    int log_fd;          /* -1: the log in force is not there yet */
+    cib_tracestate_t at; /* the record in force */
 };
+
+/* The log is one of these: a new one that takes the other's place stands beside it until the state
+ * says so, in one write. */
+static const char *const log_names[2] = {".log", ".log2"};
 
 static const char *trace_path(const cib_storage_t *storage, apr_int64_t build_id,
                               const char *extension, apr_pool_t *pool)
@@ -69,8 +73,8 @@ void cib_tracefile_close(cib_tracefile_t *trace)
     apr_pool_cleanup_run(trace->pool, trace, tracefile_cleanup);
 }
 
-/* Both files, made where they are not; the folder only when it is missed. */
-static apr_status_t open_files(cib_tracefile_t *trace)
+/* The state, made where it is not; the folder only when it is missed. */
+static apr_status_t open_state(cib_tracefile_t *trace)
 {
     const char *path = trace_path(trace->storage, trace->build_id, ".state", trace->pool);
     apr_status_t rv = open_locked(&trace->state_fd, path, O_RDWR | O_CREAT);
@@ -80,11 +84,23 @@ static apr_status_t open_files(cib_tracefile_t *trace)
         if (rv == APR_SUCCESS)
             rv = open_locked(&trace->state_fd, path, O_RDWR | O_CREAT);
     }
-    if (rv != APR_SUCCESS)
-        return rv;
-    return cib_fd_open(&trace->log_fd,
-                       trace_path(trace->storage, trace->build_id, ".log", trace->pool),
-                       O_RDWR | O_CREAT, 0640);
+    return rv;
+}
+
+static const char *log_path(const cib_tracefile_t *trace, int log)
+{
+    return trace_path(trace->storage, trace->build_id, log_names[log], trace->pool);
+}
+
+static apr_status_t open_log(cib_tracefile_t *trace)
+{
+    return cib_fd_open(&trace->log_fd, log_path(trace, trace->at.log), O_RDWR | O_CREAT, 0640);
+}
+
+/* What stands there is not in force. */
+static apr_status_t remove_other_log(const cib_tracefile_t *trace)
+{
+    return unlink(log_path(trace, !trace->at.log)) == 0 || errno == ENOENT ? APR_SUCCESS : errno;
 }
 
 static apr_status_t log_length(int fd, apr_int64_t *len)
@@ -97,21 +113,35 @@ static apr_status_t log_length(int fd, apr_int64_t *len)
     return APR_SUCCESS;
 }
 
+/* Below 0 where there is none. */
+static void log_lengths(const cib_storage_t *storage, apr_int64_t build_id, apr_int64_t lens[2],
+                        apr_pool_t *pool)
+{
+    for (int log = 0; log < 2; log++) {
+        struct stat st;
+
+        lens[log] = -1;
+        if (lstat(trace_path(storage, build_id, log_names[log], pool), &st) == 0)
+            lens[log] = st.st_size;
+    }
+}
+
 /* A record that is torn, or that speaks of bytes a power cut took, must not come back to life when
  * the log has grown again: both places get what is true now. */
 static apr_status_t read_state(cib_tracefile_t *trace, cib_trace_state_t *state)
 {
-    apr_int64_t len = 0;
+    apr_int64_t lens[2];
     int passed_over = 0;
-    apr_status_t rv = log_length(trace->log_fd, &len);
+    apr_status_t rv;
 
-    if (rv == APR_SUCCESS)
-        rv = cib_tracestate_read(trace->state_fd, len, state, &trace->sequence, &passed_over,
-                                 trace->pool);
+    log_lengths(trace->storage, trace->build_id, lens, trace->pool);
+    rv = cib_tracestate_read(trace->state_fd, lens, state, &trace->at, &passed_over, trace->pool);
     for (int place = 0; passed_over && place < 2 && rv == APR_SUCCESS; place++) {
-        rv = cib_tracestate_write(trace->state_fd, state, trace->sequence + 1, trace->pool);
+        cib_tracestate_t next = {trace->at.sequence + 1, trace->at.log};
+
+        rv = cib_tracestate_write(trace->state_fd, state, &next, trace->pool);
         if (rv == APR_SUCCESS)
-            trace->sequence++;
+            trace->at = next;
     }
     return rv;
 }
@@ -130,9 +160,11 @@ apr_status_t cib_tracefile_lock(cib_tracefile_t **trace, const cib_storage_t *st
     made->build_id = build_id;
     made->state_fd = made->log_fd = -1;
     apr_pool_cleanup_register(pool, made, tracefile_cleanup, apr_pool_cleanup_null);
-    rv = open_files(made);
+    rv = open_state(made);
     if (rv == APR_SUCCESS)
         rv = read_state(made, state);
+    if (rv == APR_SUCCESS)
+        rv = open_log(made);
     if (rv != APR_SUCCESS) {
         cib_tracefile_close(made);
         return rv;
@@ -147,9 +179,20 @@ apr_status_t cib_tracefile_write(cib_tracefile_t *trace, apr_int64_t offset, con
     return offset < 0 ? APR_EINVAL : cib_fd_write(trace->log_fd, data, len, offset);
 }
 
-/* The record first: killed between the two, the log is longer than it says, which is no harm. */
+/* A log that is longer than its record says is no harm, so that this fails is none either. */
+static void cut(const cib_tracefile_t *trace, const cib_trace_state_t *state)
+{
+    apr_int64_t len = 0;
+
+    if (log_length(trace->log_fd, &len) != APR_SUCCESS || len <= state->stored)
+        return;
+    while (ftruncate(trace->log_fd, state->stored) != 0 && errno == EINTR)
+        continue;
+}
+
 apr_status_t cib_tracefile_commit(cib_tracefile_t *trace, const cib_trace_state_t *state)
 {
+    const cib_tracestate_t next = {trace->at.sequence + 1, trace->at.log};
     apr_int64_t len = 0;
     apr_status_t rv = log_length(trace->log_fd, &len);
 
@@ -157,14 +200,11 @@ apr_status_t cib_tracefile_commit(cib_tracefile_t *trace, const cib_trace_state_
         return rv;
     if (state->stored > len)
         return APR_EINVAL;
-    rv = cib_tracestate_write(trace->state_fd, state, trace->sequence + 1, trace->pool);
+    rv = cib_tracestate_write(trace->state_fd, state, &next, trace->pool);
     if (rv != APR_SUCCESS)
         return rv;
-    trace->sequence++;
-    while (len > state->stored && ftruncate(trace->log_fd, state->stored) != 0) {
-        if (errno != EINTR)
-            return errno;
-    }
+    trace->at = next;
+    cut(trace, state);
     return APR_SUCCESS;
 }
 
@@ -267,29 +307,46 @@ static apr_status_t spooled(cib_tempfile_t *temp, cib_tracefile_t *trace, apr_fi
     return rv;
 }
 
-/* Nothing but the name changes hands: the spool's own descriptor stays its maker's. */
-static apr_status_t take_place(cib_tracefile_t *trace, apr_file_t *from)
+/* Give the spool the name of the log that is not in force. Nothing but the name changes hands: the
+ * spool's own descriptor stays its maker's. */
+static apr_status_t place_beside(cib_tracefile_t *trace, apr_file_t *from, int *log_fd)
 {
-    const char *path = trace_path(trace->storage, trace->build_id, ".log", trace->pool);
     cib_tempfile_t temp;
-    int log_fd;
     apr_status_t rv = spooled(&temp, trace, from);
 
     /* a name for bytes that are not on disk would after a power cut be a name for none */
     if (rv == APR_SUCCESS)
         rv = cib_fd_sync(temp.fd);
+    if (rv == APR_SUCCESS)
+        rv = remove_other_log(trace);
     if (rv != APR_SUCCESS)
         return rv;
-    log_fd = fcntl(temp.fd, F_DUPFD_CLOEXEC, 0);
-    if (log_fd < 0)
+    *log_fd = fcntl(temp.fd, F_DUPFD_CLOEXEC, 0);
+    if (*log_fd < 0)
         return errno;
-    rv = cib_tempfile_replace(&temp, path);
+    rv = cib_tempfile_link(&temp, log_path(trace, !trace->at.log));
+    if (rv != APR_SUCCESS)
+        cib_fd_close(log_fd);
+    return rv;
+}
+
+/* The state says which log counts: until it is written the old one does, from then on the new. */
+static apr_status_t change_over(cib_tracefile_t *trace, int log_fd, const cib_trace_state_t *state)
+{
+    const cib_tracestate_t next = {trace->at.sequence + 1, !trace->at.log};
+    apr_status_t rv = cib_tracestate_write(trace->state_fd, state, &next, trace->pool);
+
     if (rv != APR_SUCCESS) {
+        remove_other_log(trace);
         cib_fd_close(&log_fd);
         return rv;
     }
+    trace->at = next;
     cib_fd_close(&trace->log_fd);
     trace->log_fd = log_fd;
+    /* what stays is cleared away with the next replacement or the last word */
+    remove_other_log(trace);
+    cut(trace, state);
     return APR_SUCCESS;
 }
 
@@ -298,6 +355,7 @@ apr_status_t cib_tracefile_replace(cib_tracefile_t *trace, apr_file_t *from,
 {
     apr_int64_t len = 0;
     apr_os_file_t fd;
+    int log_fd = -1;
     apr_status_t rv = apr_os_file_get(&fd, from);
 
     if (rv == APR_SUCCESS)
@@ -305,8 +363,8 @@ apr_status_t cib_tracefile_replace(cib_tracefile_t *trace, apr_file_t *from,
     if (rv == APR_SUCCESS && state->stored > len)
         rv = APR_EINVAL;
     if (rv == APR_SUCCESS)
-        rv = take_place(trace, from);
-    return rv == APR_SUCCESS ? cib_tracefile_commit(trace, state) : rv;
+        rv = place_beside(trace, from, &log_fd);
+    return rv == APR_SUCCESS ? change_over(trace, log_fd, state) : rv;
 }
 
 apr_status_t cib_tracefile_sync(cib_tracefile_t *trace)
@@ -316,42 +374,50 @@ apr_status_t cib_tracefile_sync(cib_tracefile_t *trace)
     if (rv == APR_SUCCESS)
         rv = cib_fd_sync(trace->state_fd);
     if (rv == APR_SUCCESS)
+        rv = remove_other_log(trace);
+    if (rv == APR_SUCCESS)
         rv = cib_folder_sync(trace->storage, CIB_AREA_TRACES, trace->build_id, trace->pool);
     return rv;
 }
 
-static apr_status_t stat_open(int fd, const char *log_path, cib_trace_state_t *state,
-                              apr_pool_t *pool)
+/* Without the lock, unless a writer is just cutting or replacing the log, or a power cut shortened
+ * it: then the lock tells. */
+static apr_status_t look(int fd, const cib_storage_t *storage, apr_int64_t build_id,
+                         cib_trace_state_t *state, cib_tracestate_t *at, apr_pool_t *pool)
 {
-    apr_uint64_t sequence;
-    struct stat st;
-    apr_status_t rv = cib_tracestate_read(fd, APR_INT64_MAX, state, &sequence, NULL, pool);
+    apr_int64_t lens[2] = {APR_INT64_MAX, APR_INT64_MAX};
+    apr_status_t rv = cib_tracestate_read(fd, lens, state, at, NULL, pool);
 
     if (rv != APR_SUCCESS)
         return rv;
-    if (lstat(log_path, &st) == 0 && state->stored <= st.st_size)
+    log_lengths(storage, build_id, lens, pool);
+    if (state->stored <= lens[at->log])
         return APR_SUCCESS;
-    /* a writer is just cutting or replacing the log, or a power cut shortened it: its lock tells */
     rv = cib_fd_lock(fd, LOCK_SH);
     if (rv != APR_SUCCESS)
         return rv;
-    if (lstat(log_path, &st) != 0)
-        st.st_size = 0;
-    return cib_tracestate_read(fd, st.st_size, state, &sequence, NULL, pool);
+    log_lengths(storage, build_id, lens, pool);
+    return cib_tracestate_read(fd, lens, state, at, NULL, pool);
+}
+
+static apr_status_t open_to_look(int *fd, const cib_storage_t *storage, apr_int64_t build_id,
+                                 apr_pool_t *pool)
+{
+    if (build_id < 1)
+        return APR_EINVAL;
+    return cib_fd_open(fd, trace_path(storage, build_id, ".state", pool), O_RDONLY, 0);
 }
 
 apr_status_t cib_tracefile_stat(const cib_storage_t *storage, apr_int64_t build_id,
                                 cib_trace_state_t *state, apr_pool_t *pool)
 {
+    cib_tracestate_t at;
     int fd;
-    apr_status_t rv;
+    apr_status_t rv = open_to_look(&fd, storage, build_id, pool);
 
-    if (build_id < 1)
-        return APR_EINVAL;
-    rv = cib_fd_open(&fd, trace_path(storage, build_id, ".state", pool), O_RDONLY, 0);
     if (rv != APR_SUCCESS)
         return rv;
-    rv = stat_open(fd, trace_path(storage, build_id, ".log", pool), state, pool);
+    rv = look(fd, storage, build_id, state, &at, pool);
     cib_fd_close(&fd);
     return rv;
 }
@@ -359,9 +425,46 @@ apr_status_t cib_tracefile_stat(const cib_storage_t *storage, apr_int64_t build_
 apr_status_t cib_tracefile_open(apr_file_t **log, const cib_storage_t *storage,
                                 apr_int64_t build_id, apr_pool_t *pool)
 {
-    if (build_id < 1)
-        return APR_EINVAL;
-    return cib_file_open(log, trace_path(storage, build_id, ".log", pool), 0, NULL, pool);
+    cib_trace_state_t state;
+    cib_tracestate_t at;
+    int fd;
+    apr_status_t rv = open_to_look(&fd, storage, build_id, pool);
+
+    if (rv != APR_SUCCESS)
+        return rv;
+    /* once more, with the lock, where it was replaced between the look and the opening */
+    for (int tries = 0; tries < 2; tries++) {
+        rv = tries ? cib_fd_lock(fd, LOCK_SH) : APR_SUCCESS;
+        if (rv == APR_SUCCESS)
+            rv = look(fd, storage, build_id, &state, &at, pool);
+        if (rv == APR_SUCCESS)
+            rv = cib_file_open(log, trace_path(storage, build_id, log_names[at.log], pool), 0, NULL,
+                               pool);
+        if (rv != APR_ENOENT)
+            break;
+    }
+    cib_fd_close(&fd);
+    return rv;
+}
+
+apr_status_t cib_tracefile_take(apr_file_t **log, const cib_storage_t *storage,
+                                apr_int64_t build_id, cib_trace_state_t *state, apr_pool_t *pool)
+{
+    cib_tracestate_t at = {0, 0};
+    int fd;
+    apr_status_t rv = open_to_look(&fd, storage, build_id, pool);
+
+    *log = NULL;
+    if (rv != APR_SUCCESS)
+        return rv;
+    rv = cib_fd_lock(fd, LOCK_SH);
+    if (rv == APR_SUCCESS)
+        rv = look(fd, storage, build_id, state, &at, pool);
+    if (rv == APR_SUCCESS && state->stored)
+        rv = cib_file_open(log, trace_path(storage, build_id, log_names[at.log], pool), 0, NULL,
+                           pool);
+    cib_fd_close(&fd);
+    return rv;
 }
 
 static apr_status_t remove_name(const char *path, apr_int64_t *freed)
@@ -390,7 +493,8 @@ apr_status_t cib_tracefile_remove(const cib_storage_t *storage, apr_int64_t buil
     if (rv != APR_SUCCESS && rv != ENOENT)
         return rv;
     /* the state last: as long as it is there its lock guards the log */
-    rv = remove_name(trace_path(storage, build_id, ".log", pool), freed);
+    for (int log = 0; log < 2 && (rv == APR_SUCCESS || rv == ENOENT); log++)
+        rv = remove_name(trace_path(storage, build_id, log_names[log], pool), freed);
     if (rv == APR_SUCCESS)
         rv = remove_name(state_path, NULL);
     if (rv == APR_SUCCESS)

@@ -5,7 +5,8 @@
 #include "descriptor.h"
 #include "util/cib_crypto.h"
 
-#define MAGIC "CIBtrc1"
+/* By the log that the record speaks of. */
+static const char *const magics[2] = {"CIBtrc1", "CIBtrc2"};
 /* Where the second record is: behind the longest first one, at a page of its own. */
 #define PLACE_LEN (4096 + CIB_TRACE_TAIL_MAX)
 
@@ -28,9 +29,19 @@ static apr_off_t place_of(apr_uint64_t sequence)
     return (apr_off_t)(sequence % 2) * PLACE_LEN;
 }
 
+/* Below 0: it is no record. */
+static int log_of(const record_t *record)
+{
+    for (int log = 0; log < 2; log++) {
+        if (memcmp(record->magic, magics[log], sizeof(record->magic)) == 0)
+            return log;
+    }
+    return -1;
+}
+
 static int is_plausible(const record_t *record, int place)
 {
-    return memcmp(record->magic, MAGIC, sizeof(record->magic)) == 0 && record->sequence > 0 &&
+    return log_of(record) >= 0 && record->sequence > 0 &&
            record->sequence % 2 == (apr_uint64_t)place && record->received >= 0 &&
            record->stored >= 0 && record->tail_len <= CIB_TRACE_TAIL_MAX;
 }
@@ -77,8 +88,8 @@ static apr_status_t read_head(int fd, int place, record_t *head)
     return rv;
 }
 
-apr_status_t cib_tracestate_read(int fd, apr_int64_t log_len, cib_trace_state_t *state,
-                                 apr_uint64_t *sequence, int *passed_over, apr_pool_t *pool)
+apr_status_t cib_tracestate_read(int fd, const apr_int64_t lens[2], cib_trace_state_t *state,
+                                 cib_tracestate_t *found, int *passed_over, apr_pool_t *pool)
 {
     record_t heads[2];
     apr_status_t rv;
@@ -90,7 +101,8 @@ apr_status_t cib_tracestate_read(int fd, apr_int64_t log_len, cib_trace_state_t 
         (rv = read_head(fd, 1, &heads[1])) != APR_SUCCESS)
         return rv;
     at = heads[1].sequence > heads[0].sequence;
-    *sequence = heads[at].sequence;
+    found->sequence = 0; /* what is torn may have any number, and must not make the last be near */
+    found->log = 0;
     for (int tries = 0; tries < 2; tries++, at = !at) {
         const record_t *whole = NULL;
 
@@ -98,11 +110,14 @@ apr_status_t cib_tracestate_read(int fd, apr_int64_t log_len, cib_trace_state_t 
             rv = read_whole(fd, &heads[at], &whole, pool);
         if (rv != APR_SUCCESS)
             return rv;
-        if (whole && whole->stored <= log_len) {
+        if (whole && log_of(whole) >= 0 && whole->stored <= lens[log_of(whole)]) {
             take(state, whole);
-            *sequence = whole->sequence;
+            found->sequence = whole->sequence;
+            found->log = log_of(whole);
             break;
         }
+        if (whole && whole->sequence > found->sequence)
+            found->sequence = whole->sequence;
         over |= heads[at].sequence != 0;
     }
     if (passed_over)
@@ -110,8 +125,8 @@ apr_status_t cib_tracestate_read(int fd, apr_int64_t log_len, cib_trace_state_t 
     return APR_SUCCESS;
 }
 
-apr_status_t cib_tracestate_write(int fd, const cib_trace_state_t *state, apr_uint64_t sequence,
-                                  apr_pool_t *pool)
+apr_status_t cib_tracestate_write(int fd, const cib_trace_state_t *state,
+                                  const cib_tracestate_t *at, apr_pool_t *pool)
 {
     apr_size_t len = sizeof(record_t) + state->tail_len;
     unsigned char digest[CIB_SHA256_LEN];
@@ -121,8 +136,8 @@ apr_status_t cib_tracestate_write(int fd, const cib_trace_state_t *state, apr_ui
     if (state->tail_len > CIB_TRACE_TAIL_MAX || state->received < 0 || state->stored < 0)
         return APR_EINVAL;
     record = apr_pcalloc(pool, len);
-    memcpy(record->magic, MAGIC, sizeof(record->magic));
-    record->sequence = sequence;
+    memcpy(record->magic, magics[at->log], sizeof(record->magic));
+    record->sequence = at->sequence;
     record->claim = state->claim;
     record->received = state->received;
     record->stored = state->stored;
@@ -134,5 +149,5 @@ apr_status_t cib_tracestate_write(int fd, const cib_trace_state_t *state, apr_ui
     if (rv != APR_SUCCESS)
         return rv;
     memcpy(record->digest, digest, sizeof(digest));
-    return cib_fd_write(fd, record, len, place_of(sequence));
+    return cib_fd_write(fd, record, len, place_of(at->sequence));
 }

@@ -90,14 +90,15 @@ typedef struct folder_walk_t {
     apr_pool_t *turn; /* cleared after each file */
 } folder_walk_t;
 
-/* A trace is locked by its state, whichever of its two files is looked at. */
+/* A trace is locked by its state, whichever of its files is looked at. */
 static const char *lock_path(const folder_walk_t *walk, const char *path)
 {
-    apr_size_t len = strlen(path);
+    const char *dot = strrchr(path, '.');
 
-    if (walk->area != CIB_AREA_TRACES || len < 4 || strcmp(path + len - 4, ".log") != 0)
+    if (walk->area != CIB_AREA_TRACES || !dot || strncmp(dot, ".log", 4) != 0)
         return path;
-    return apr_pstrcat(walk->turn, apr_pstrmemdup(walk->turn, path, len - 4), ".state", NULL);
+    return apr_pstrcat(walk->turn, apr_pstrmemdup(walk->turn, path, (apr_size_t)(dot - path)),
+                       ".state", NULL);
 }
 
 /* What cannot be opened to find out is left alone like what is being made. */

@@ -83,6 +83,10 @@ static cib_error_t *gather(cib_field_t *field, const char *data, apr_size_t len)
 
 cib_error_t *cib_field_write(cib_field_t *field, const char *data, apr_size_t len)
 {
+    const cib_sink_t *further = field->plan ? field->plan->further : NULL;
+
+    if (len && field->where == CIB_FIELD_DROPPED && further)
+        return further->write(further->baton, data, len);
     if (!len || field->where == CIB_FIELD_DROPPED)
         return CIB_OK;
     if (field->where == CIB_FIELD_TAKEN)

@@ -4,7 +4,7 @@
  * ends. All text but a taken member's value is held (at most CIB_PARAMS_LIMIT) and given to json-c
  * member by member, each at its end, so that the plan can look at those before the one that it is
  * asked about. A taken value stands there as null. json-c is laxer than JSON even when strict
- * (single quotes, NaN, raw control characters, "1."): those are refused here, byte by byte.
+ * (single quotes, NaN, raw control characters, "1.", "-01"): those are refused here, byte by byte.
  */
 #include <limits.h>
 #include <string.h>
@@ -29,16 +29,25 @@ typedef enum {
     JSON_DONE
 } json_state_e;
 
+/* How far a number is, as far as leading zeros need it. */
+typedef enum {
+    DIGITS_NONE, /* in no number */
+    DIGITS_SIGN, /* behind the minus in front */
+    DIGITS_ZERO, /* behind a zero in front: no further digit */
+    DIGITS_MORE
+} json_digits_e;
+
 typedef struct json_parser_t {
     cib_parser_t base; /* first: what the caller holds */
     cib_field_t field;
     cib_buffer_t text;
     json_tokener *tokener;
     json_state_e state;
-    int depth;         /* of what is open, the top-level object being 1 */
-    int quoted;        /* in a string within something nested */
-    int escaped;       /* the last byte of a held string was a backslash */
-    char before;       /* the last byte outside strings */
+    int depth;   /* of what is open, the top-level object being 1 */
+    int quoted;  /* in a string within something nested */
+    int escaped; /* the last byte of a held string was a backslash */
+    char before; /* the last byte outside strings */
+    json_digits_e digits;
     apr_size_t member; /* offsets into `text`: where the current member begins, */
     apr_size_t key;    /* and its key, with the quotes */
     apr_size_t key_end;
@@ -85,7 +94,8 @@ static cib_error_t *start_tokener(json_parser_t *json)
         json_tokener_reset(json->tokener);
         return CIB_OK;
     }
-    json->tokener = json_tokener_new_ex(CIB_JSON_DEPTH);
+    /* what stands in the deepest of lists is one level more to it */
+    json->tokener = json_tokener_new_ex(CIB_JSON_DEPTH + 1);
     if (!json->tokener)
         return cib_error_detail(json->field.pool,
                                 cib_error(json->field.pool, CIB_REASON_INTERNAL, APR_ENOMEM, NULL),
@@ -296,14 +306,25 @@ static int is_blank(char c)
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
+static json_digits_e digits_behind(json_digits_e before, char c)
+{
+    if (!c || !strchr(before == DIGITS_NONE ? "-0123456789" : "0123456789.eE+-", c))
+        return DIGITS_NONE;
+    if (before == DIGITS_NONE && c == '-')
+        return DIGITS_SIGN;
+    return before < DIGITS_ZERO && c == '0' ? DIGITS_ZERO : DIGITS_MORE;
+}
+
 /* May `c` stand outside strings at all? */
 static cib_error_t *check_outside(json_parser_t *json, char c)
 {
     char before = json->before;
+    int zero = json->digits == DIGITS_ZERO;
 
     json->before = c;
+    json->digits = digits_behind(json->digits, c);
     if (!c || !strchr("{}[]:,\"+-.0123456789eEtrufalsn \t\r\n", c) ||
-        (before == '.' && !apr_isdigit(c)))
+        (before == '.' && !apr_isdigit(c)) || (zero && apr_isdigit(c)))
         return malformed(json, "unexpected character");
     return CIB_OK;
 }

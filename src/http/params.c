@@ -169,11 +169,20 @@ cib_error_t *cib_params_add_json(cib_params_t *params, json_object *object)
 
 /* ---- getting ---- */
 
+/* A plain name costs no memory: a request that waits is looked at again and again. */
 static json_object *find(const cib_params_t *params, const char *name)
 {
-    json_object *value = NULL;
+    const apr_array_header_t *parts;
+    json_object *node = params->root;
 
-    return params->root && json_object_object_get_ex(params->root, name, &value) ? value : NULL;
+    if (!strchr(name, '[')) {
+        json_object_object_get_ex(node, name, &node);
+        return node;
+    }
+    parts = split_name(name, params->pool);
+    for (int i = 0; i < parts->nelts; i++)
+        json_object_object_get_ex(node, APR_ARRAY_IDX(parts, i, const char *), &node);
+    return node;
 }
 
 /* A JSON string as C has it: NULL where it is none, or holds NUL. */

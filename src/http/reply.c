@@ -44,13 +44,18 @@ static int send_typed(request_rec *r, int status, const char *type, const char *
 
 int cib_reply_json(request_rec *r, int status, json_object *object)
 {
+    return cib_reply_json_as(r, status, "application/json", object);
+}
+
+int cib_reply_json_as(request_rec *r, int status, const char *type, json_object *object)
+{
     size_t len = 0;
     const char *text = json_object_to_json_string_length(
         object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &len);
     int result;
 
     if (text)
-        result = send_typed(r, status, "application/json", text, len);
+        result = send_typed(r, status, type, text, len);
     else
         result = cib_reply_error(
             r, cib_error_detail(r->pool, cib_error(r->pool, CIB_REASON_INTERNAL, APR_ENOMEM, NULL),
@@ -92,6 +97,8 @@ static const answer_t answers[] = {
     [CIB_REASON_INVALID] = {400, APLOG_DEBUG, "CIB0103", "400 (Bad request)", NULL, NULL},
     [CIB_REASON_MISSING] = {400, APLOG_DEBUG, "CIB0104", "400 (Bad request)", NULL, NULL},
     [CIB_REASON_FORBIDDEN] = {403, APLOG_DEBUG, "CIB0105", "403 Forbidden", NULL, NULL},
+    [CIB_REASON_NOT_RUNNING] = {403, APLOG_DEBUG, "CIB0114", "403 Forbidden", NULL, NULL},
+    [CIB_REASON_ERASED] = {403, APLOG_DEBUG, "CIB0115", "403 Forbidden", NULL, NULL},
     [CIB_REASON_NOTHING] = {404, APLOG_DEBUG, "CIB0106", "404 Not Found", NULL, NULL},
     [CIB_REASON_NO_RECORD] = {404, APLOG_DEBUG, "CIB0107", "404 Not found", NULL, NULL},
     [CIB_REASON_NOT_ALLOWED] = {405, APLOG_DEBUG, "CIB0108", "405 Method Not Allowed", NULL, NULL},
@@ -101,6 +108,7 @@ static const answer_t answers[] = {
     [CIB_REASON_OUT_OF_RANGE] = {416, APLOG_DEBUG, "CIB0111", "416 Range Not Satisfiable", NULL,
                                  NULL},
     [CIB_REASON_CONFLICT] = {409, APLOG_DEBUG, "CIB0112", "409 Conflict", NULL, NULL},
+    [CIB_REASON_DUPLICATE] = {400, APLOG_DEBUG, "CIB0116", "400 (Bad request)", NULL, NULL},
     [CIB_REASON_CLIENT_GONE] = {400, APLOG_DEBUG, "CIB0113", "400 Bad Request", NULL, NULL},
 };
 
@@ -153,7 +161,11 @@ static const char *message_text(request_rec *r, const answer_t *answer, const ci
         return apr_psprintf(r->pool, "%s \"%s\" not given", answer->text, message ? message : "");
     case CIB_REASON_INVALID:
         return message ? apr_psprintf(r->pool, "%s %s", answer->text, message) : answer->text;
+    case CIB_REASON_DUPLICATE:
+        return message ? message : answer->text;
     case CIB_REASON_FORBIDDEN:
+    case CIB_REASON_NOT_RUNNING:
+    case CIB_REASON_ERASED:
     case CIB_REASON_TOO_LARGE:
     case CIB_REASON_UNAVAILABLE:
     case CIB_REASON_NO_SPACE:
@@ -206,11 +218,22 @@ int cib_reply_parse_error(request_rec *r, const cib_error_t *err)
 {
     const answer_t *answer = &answers[err->reason];
 
-    if (err->reason != CIB_REASON_INVALID)
+    if (err->reason != CIB_REASON_INVALID && err->reason != CIB_REASON_OUT_OF_RANGE)
         return cib_reply_error(r, err);
     log_error(r, answer, err);
+    if (err->reason == CIB_REASON_OUT_OF_RANGE)
+        return reply_member(r, answer->status, "error", answer->text);
     return reply_member(r, answer->status, "error",
                         err->message ? err->message : "invalid request");
+}
+
+int cib_reply_bad_request(request_rec *r, const char *words, const cib_error_t *err)
+{
+    const answer_t *answer = &answers[err->reason];
+
+    log_error(r, answer, err);
+    return reply_member(r, answer->status, "message",
+                        apr_pstrcat(r->pool, words, err->message, NULL));
 }
 
 int cib_reply_wrong_method(request_rec *r, const char *allow)

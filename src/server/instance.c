@@ -1,4 +1,5 @@
 /* Instances: which storages the virtual hosts name, and each opened once in this process. */
+#include <stdlib.h>
 #include <string.h>
 
 #include <apr_strings.h>
@@ -10,14 +11,24 @@
 
 #include "internal.h"
 #include "server/cib_config.h"
+#include "util/cib_text.h"
 
 APLOG_USE_MODULE(ci_builds);
+
+/* mod_dbd's own, where DBDMax does not say. */
+#define DBD_MAX 10
+
+/* Requests are answered within 5 seconds whatever the database does: WAIT_MAX (source.c) for a
+ * connection, and then either one is made or a section runs. */
+#define CONNECT_SECONDS "3"
+#define PATIENCE apr_time_from_sec(3)
 
 /* One storage directory. Known from post_config on; opened after the fork. */
 typedef struct place_t {
     const char *dir;
     server_rec *server;
     cib_slot_t *slot;
+    int connections;          /* that mod_dbd may have */
     cib_instance_t *instance; /* read and set atomically; NULL: not opened */
     apr_time_t tried;         /* under the mutex */
 } place_t;
@@ -42,12 +53,27 @@ static place_t *place_of(const server_rec *s)
     return NULL;
 }
 
+static int connections_of(const server_rec *s, apr_pool_t *pool)
+{
+    const char *most = cib_tree_argument(s, "DBDMax", pool);
+    apr_int64_t n;
+
+    return most && cib_int_parse(most, 1, APR_INT32_MAX, &n) == APR_SUCCESS ? (int)n : DBD_MAX;
+}
+
+/* libpq waits without an end where DBDParams do not say connect_timeout; it also looks here. */
+static void bound_connecting(void)
+{
+    (void)setenv("PGCONNECT_TIMEOUT", CONNECT_SECONDS, 0);
+}
+
 int cib_instances_declare(apr_pool_t *pconf, server_rec *main_server)
 {
     const apr_array_header_t *servers = cib_config_servers(main_server, pconf);
 
     places = apr_array_make(pconf, 4, sizeof(place_t *));
     process_mutex = NULL;
+    bound_connecting();
     for (int i = 0; i < servers->nelts; i++) {
         server_rec *s = APR_ARRAY_IDX(servers, i, server_rec *);
         place_t *place;
@@ -64,6 +90,7 @@ int cib_instances_declare(apr_pool_t *pconf, server_rec *main_server)
                          "and start it again");
             return HTTP_INTERNAL_SERVER_ERROR;
         }
+        place->connections = connections_of(s, pconf);
         APR_ARRAY_PUSH(places, place_t *) = place;
     }
     return OK;
@@ -103,6 +130,8 @@ static apr_status_t open_parts(cib_instance_t *instance, const char *dir, const 
     *what = "open the store of";
     rv = cib_store_create(&instance->store, storage, instance->gen, pool);
     if (rv == APR_SUCCESS)
+        rv = cib_store_limit(instance->store, PATIENCE, pool);
+    if (rv == APR_SUCCESS)
         cib_store_on_error(instance->store, note_failure, instance->slot);
     return rv;
 }
@@ -120,6 +149,10 @@ static void open_place(place_t *place)
     instance->server = place->server;
     instance->slot = place->slot;
     rv = open_parts(instance, place->dir, &what, pool);
+    if (rv == APR_SUCCESS)
+        rv = cib_gate_create(&instance->pool, place->connections, pool);
+    if (rv == APR_SUCCESS)
+        rv = cib_gate_create(&instance->door, 1, pool);
     if (rv == APR_SUCCESS) {
         __atomic_store_n(&place->instance, instance, __ATOMIC_RELEASE);
         return;

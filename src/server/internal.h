@@ -31,6 +31,14 @@ int cib_quiet_may_speak(cib_quiet_t *quiet, apr_time_t now);
 /* It is over: the next is worth a line at once. Returns whether anything had been said. */
 int cib_quiet_over(cib_quiet_t *quiet);
 
+/* --- gate.c */
+
+apr_status_t cib_gate_create(cib_gate_t **gate, int room, apr_pool_t *pool);
+
+/* Enter where there is room, or there comes to be some until that time; else 0. */
+int cib_gate_enter(cib_gate_t *gate, apr_time_t until);
+void cib_gate_leave(cib_gate_t *gate);
+
 /* --- tree.c */
 
 /* The argument of a directive of another module as it holds for a server: the last one in its

@@ -21,6 +21,9 @@ APLOG_USE_MODULE(ci_builds);
  * for a database that does not answer would wait for each other too. */
 #define SLEEP_MAX apr_time_from_sec(5)
 
+/* How long a connection may be waited for. */
+#define WAIT_MAX apr_time_from_msec(1200)
+
 /* In a connection's pool: the id of the instance it was found to suit. */
 static const char suits_key[] = "cib_suits";
 
@@ -64,7 +67,7 @@ static void asked(cib_instance_t *instance, int found, apr_interval_time_t took)
 
 /* mod_dbd gives up when the connection it happened to pick turns out dead; the next one it picks or
  * makes may well live. */
-static ap_dbd_t *acquire(const source_t *from, apr_pool_t *pool)
+static ap_dbd_t *ask(const source_t *from, apr_pool_t *pool)
 {
     apr_time_t begun = apr_time_now();
     apr_interval_time_t took = 0;
@@ -78,6 +81,29 @@ static ap_dbd_t *acquire(const source_t *from, apr_pool_t *pool)
     }
     asked(from->instance, found != NULL, took);
     return found;
+}
+
+/* Where a connection has to be made, those behind wait for their moment and not for each other. */
+static ap_dbd_t *acquire(const source_t *from, apr_pool_t *pool)
+{
+    apr_time_t until = apr_time_now() + WAIT_MAX;
+    ap_dbd_t *found = NULL;
+
+    if (!cib_gate_enter(from->instance->pool, until))
+        return NULL;
+    if (cib_gate_enter(from->instance->door, until)) {
+        found = ask(from, pool);
+        cib_gate_leave(from->instance->door);
+    }
+    if (!found)
+        cib_gate_leave(from->instance->pool);
+    return found;
+}
+
+static void release(const source_t *from, ap_dbd_t *found)
+{
+    dbd_close(from->server, found);
+    cib_gate_leave(from->instance->pool);
 }
 
 static void lend(const ap_dbd_t *found, cib_connection_t *connection)
@@ -179,7 +205,7 @@ static apr_status_t source_open(void *baton, apr_pool_t *pool, cib_connection_t 
     if (!found)
         return APR_EGENERAL;
     if (!suits(from, found, pool)) {
-        dbd_close(from->server, found);
+        release(from, found);
         return APR_EGENERAL;
     }
     lend(found, connection);
@@ -195,7 +221,7 @@ static void source_close(void *baton, cib_connection_t *connection, int broken)
 
     if (broken)
         apr_pool_userdata_setn(NULL, suits_key, NULL, found->pool);
-    dbd_close(from->server, found);
+    release(from, found);
 }
 
 const cib_source_t *cib_instance_source(server_rec *s, apr_pool_t *pool)

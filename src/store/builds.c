@@ -30,6 +30,31 @@ cib_error_t *cib_q_tagset(cib_db_t *db, const char *tags, apr_int64_t *id, apr_p
     return cib_takes_of_tagset(db, *id, tags, pool);
 }
 
+/* The next tag set that a build names, by the one index that has their order: asked for this one
+ * alone, PostgreSQL might hope to come upon it soon by reading all builds. */
+static const cib_sql_t tagset_named = {
+    "SELECT tagset_id FROM builds WHERE tagset_id >= %lld ORDER BY tagset_id LIMIT 1",
+    NULL,
+};
+
+static const cib_sql_t tagset_remove = {
+    "DELETE FROM tagsets WHERE id = %lld",
+    NULL,
+};
+
+/* On PostgreSQL one of two who forget it and add a build with it at once fails by the foreign key,
+ * and its section is run again. */
+cib_error_t *cib_q_tagset_forget(cib_db_t *db, apr_int64_t id, apr_pool_t *pool)
+{
+    apr_int64_t named;
+
+    CIB_TRY(cib_db_number(db, &tagset_named, CIB_ARGS(CIB_INT(id)), 0, &named, pool));
+    if (named == id)
+        return CIB_OK;
+    CIB_TRY(cib_takes_lock(db, pool));
+    return cib_db_change(db, &tagset_remove, CIB_ARGS(CIB_INT(id)), NULL, pool);
+}
+
 /* --- rows */
 
 static const cib_sql_t add = {
@@ -115,6 +140,8 @@ static cib_build_t *build_of(const cib_rows_t *rows, int row, apr_pool_t *pool)
     build->has_exit_code = cib_row_text(rows, row, 23) != NULL;
     build->exit_code = (int)cib_row_int(rows, row, 23);
     build->retry_of = cib_row_int(rows, row, 24);
+    build->trace_checksum = cib_row_text(rows, row, 25);
+    build->followed_until = cib_row_int(rows, row, 26);
     return build;
 }
 
@@ -136,6 +163,20 @@ cib_error_t *cib_q_build(cib_db_t *db, apr_int64_t id, cib_build_t **build, apr_
 
     CIB_TRY(cib_db_select(db, &by_id, CIB_ARGS(CIB_INT(id)), CIB_BUILD_COLUMN_COUNT, &rows, pool));
     *build = cib_rows_count(rows) ? build_of(rows, 0, pool) : NULL;
+    return CIB_OK;
+}
+
+static const cib_sql_t retries = {
+    "SELECT count(*) FROM builds WHERE retry_of = %lld",
+    NULL,
+};
+
+cib_error_t *cib_q_build_retried(cib_db_t *db, apr_int64_t id, int *yes, apr_pool_t *pool)
+{
+    apr_int64_t count;
+
+    CIB_TRY(cib_db_number(db, &retries, CIB_ARGS(CIB_INT(id)), 0, &count, pool));
+    *yes = count != 0;
     return CIB_OK;
 }
 
@@ -182,41 +223,43 @@ cib_error_t *cib_q_builds(cib_db_t *db, cib_status_e status, apr_int64_t project
 /* --- steps */
 
 /* On PostgreSQL, who takes a pending build elsewhere locks its row of the queue first, as a claim
- * does: in the other order the two would wait for each other. Argument: the ids, as an array. */
-#define THESE "= ANY (CAST(%s AS bigint[])) "
+ * does: in the other order the two would wait for each other. */
 static const cib_sql_t lock_in_queue = {
-    "SELECT q.build_id FROM builds b JOIN queue q ON q.tagset_id = b.tagset_id "
-    "AND q.project_id = b.project_id AND q.build_id = b.id WHERE b.id " THESE
-    "ORDER BY q.build_id FOR UPDATE OF q",
     NULL,
+    "SELECT q.build_id FROM builds b JOIN queue q ON q.tagset_id = b.tagset_id "
+    "AND q.project_id = b.project_id AND q.build_id = b.id WHERE b.id " CIB_THESE_PGSQL
+    "ORDER BY q.build_id FOR UPDATE OF q",
 };
 
 static const cib_sql_t lock_rows = {
-    "SELECT id FROM builds WHERE id " THESE "ORDER BY id FOR NO KEY UPDATE",
     NULL,
+    "SELECT id FROM builds WHERE id " CIB_THESE_PGSQL "ORDER BY id FOR NO KEY UPDATE",
 };
 
-/* "{7,12}" */
-static const char *array_text(const apr_array_header_t *ids, apr_pool_t *pool)
+/* "{7,12}", or as JSON. */
+cib_arg_t cib_arg_these(const cib_db_t *db, const apr_array_header_t *ids, apr_pool_t *pool)
 {
+    int sqlite = cib_store_driver(db->store) == CIB_DRIVER_SQLITE3;
     apr_array_header_t *parts = apr_array_make(pool, ids->nelts + 1, sizeof(const char *));
+    const char *text;
 
     for (int i = 0; i < ids->nelts; i++)
         APR_ARRAY_PUSH(parts, const char *) =
             apr_psprintf(pool, "%" APR_INT64_T_FMT, APR_ARRAY_IDX(ids, i, apr_int64_t));
-    return apr_pstrcat(pool, "{", apr_array_pstrcat(pool, parts, ','), "}", NULL);
+    text = apr_array_pstrcat(pool, parts, ',');
+    return CIB_TEXT(apr_pstrcat(pool, sqlite ? "[" : "{", text, sqlite ? "]" : "}", NULL));
 }
 
 cib_error_t *cib_q_builds_lock(cib_db_t *db, const apr_array_header_t *ids, apr_pool_t *pool)
 {
-    const char *text;
     cib_rows_t *rows;
+    cib_arg_t these;
 
     if (cib_store_driver(db->store) == CIB_DRIVER_SQLITE3 || ids->nelts == 0)
         return CIB_OK;
-    text = array_text(ids, pool);
-    CIB_TRY(cib_db_select(db, &lock_in_queue, CIB_ARGS(CIB_TEXT(text)), 1, &rows, pool));
-    return cib_db_select(db, &lock_rows, CIB_ARGS(CIB_TEXT(text)), 1, &rows, pool);
+    these = cib_arg_these(db, ids, pool);
+    CIB_TRY(cib_db_select(db, &lock_in_queue, &these, 1, 1, &rows, pool));
+    return cib_db_select(db, &lock_rows, &these, 1, 1, &rows, pool);
 }
 
 static cib_error_t *lock_one(cib_db_t *db, apr_int64_t id, apr_pool_t *pool)
@@ -231,13 +274,14 @@ static cib_error_t *lock_one(cib_db_t *db, apr_int64_t id, apr_pool_t *pool)
 
 static const cib_sql_t move_on = {
     "UPDATE builds SET status = %s, queued_at = coalesce(CAST(%lld AS bigint), queued_at), "
-    "finished_at = %lld, failure_reason = %s, exit_code = %lld" STILL,
+    "finished_at = %lld, failure_reason = %s, exit_code = %lld, trace_checksum = %s" STILL,
     NULL,
 };
 
 static const cib_sql_t move_back = {
     "UPDATE builds SET status = 'pending', queued_at = %lld, runner_id = NULL, "
-    "on_shared_runner = 0, started_at = NULL, heard_at = NULL, requeues = requeues + 1" STILL,
+    "on_shared_runner = 0, started_at = NULL, heard_at = NULL, short_traces = 0, "
+    "requeues = requeues + 1" STILL,
     NULL,
 };
 
@@ -259,9 +303,31 @@ cib_error_t *cib_q_build_move(cib_db_t *db, apr_int64_t id, const cib_move_t *mo
                                   cib_arg_nonzero(move->to > CIB_RUNNING ? move->now : 0),
                                   CIB_TEXT(move->failure_reason),
                                   move->has_exit_code ? CIB_INT(move->exit_code) : CIB_NULL,
-                                  CIB_INT(id), CIB_TEXT(from), CIB_INT(move->claim),
-                                  CIB_INT(move->claim)),
+                                  CIB_TEXT(move->trace_checksum), CIB_INT(id), CIB_TEXT(from),
+                                  CIB_INT(move->claim), CIB_INT(move->claim)),
                          changed, pool);
+}
+
+#define SETTLE                                                                                     \
+    "UPDATE builds SET status = %s, queued_at = coalesce(CAST(%lld AS bigint), queued_at), "       \
+    "finished_at = %lld WHERE " CIB_STATUS_HIDDEN "'created' AND id "
+
+static const cib_sql_t settle = {
+    SETTLE CIB_THESE_SQLITE,
+    SETTLE CIB_THESE_PGSQL,
+};
+
+cib_error_t *cib_q_builds_settle(cib_db_t *db, const apr_array_header_t *ids, cib_status_e to,
+                                 apr_time_t now, apr_pool_t *pool)
+{
+    if (ids->nelts == 0)
+        return CIB_OK;
+    CIB_TRY(cib_db_change(
+        db, &settle,
+        CIB_ARGS(CIB_TEXT(cib_status_name(to)), cib_arg_nonzero(to == CIB_PENDING ? now : 0),
+                 cib_arg_nonzero(to == CIB_SKIPPED ? now : 0), cib_arg_these(db, ids, pool)),
+        NULL, pool));
+    return to == CIB_PENDING ? cib_q_enqueue_all(db, ids, pool) : CIB_OK;
 }
 
 static const cib_sql_t heard = {
@@ -274,6 +340,30 @@ cib_error_t *cib_q_build_heard(cib_db_t *db, apr_int64_t id, apr_int64_t claim, 
 {
     return cib_db_change(db, &heard, CIB_ARGS(CIB_INT(now), CIB_INT(id), CIB_INT(claim)), NULL,
                          pool);
+}
+
+/* What comes after the limit changes nothing, so that a runner cannot be sent back for ever. */
+static const cib_sql_t short_trace = {
+    "UPDATE builds SET short_traces = short_traces + 1 WHERE id = %lld AND status = 'running' "
+    "AND claim = %lld AND short_traces < %lld",
+    NULL,
+};
+
+cib_error_t *cib_q_build_short(cib_db_t *db, apr_int64_t id, apr_int64_t claim, int most,
+                               int *counted, apr_pool_t *pool)
+{
+    return cib_db_change(db, &short_trace, CIB_ARGS(CIB_INT(id), CIB_INT(claim), CIB_INT(most)),
+                         counted, pool);
+}
+
+static const cib_sql_t follow = {
+    "UPDATE builds SET followed_until = %lld WHERE id = %lld AND status = 'running'",
+    NULL,
+};
+
+cib_error_t *cib_q_build_follow(cib_db_t *db, apr_int64_t id, apr_time_t until, apr_pool_t *pool)
+{
+    return cib_db_change(db, &follow, CIB_ARGS(CIB_INT(until), CIB_INT(id)), NULL, pool);
 }
 
 static const cib_sql_t erase = {

@@ -9,13 +9,23 @@
     "b.id, b.project_id, b.status, b.name, b.stage, b.ref, b.tag, b.sha, b.before_sha, "           \
     "b.tagset_id, s.tags, b.runner_id, b.on_shared_runner, b.timeout, b.claim, b.requeues, "       \
     "b.created_at, b.queued_at, b.started_at, b.heard_at, b.finished_at, b.erased_at, "            \
-    "b.failure_reason, b.exit_code, b.retry_of"
-#define CIB_BUILD_COLUMN_COUNT 25
+    "b.failure_reason, b.exit_code, b.retry_of, b.trace_checksum, b.followed_until"
+#define CIB_BUILD_COLUMN_COUNT 27
 #define CIB_BUILD_FROM " FROM builds b JOIN tagsets s ON s.id = b.tagset_id "
 
 /* SQLite takes the index of builds that are not over (migrations.c) for nothing but the very
  * condition that it was made with; PostgreSQL sees that one state is among them. */
 #define CIB_BUILD_LIVE "b.status IN ('created', 'pending', 'running')"
+
+/* One of many ids, in a statement's text for each driver; and the argument: all of them
+ * (apr_int64_t) in one text. */
+#define CIB_THESE_SQLITE "IN (SELECT value FROM json_each(%s)) "
+#define CIB_THESE_PGSQL "= ANY (CAST(%s AS bigint[])) "
+cib_arg_t cib_arg_these(const cib_db_t *db, const apr_array_header_t *ids, apr_pool_t *pool);
+
+/* The status of such, hidden from planners: where few builds have it PostgreSQL would look through
+ * the index of those that are not over, and go on so when there are a million. */
+#define CIB_STATUS_HIDDEN "status || '' = "
 
 /* All rows of such a statement: cib_build_t *. */
 cib_error_t *cib_db_builds(cib_db_t *db, const cib_sql_t *sql, const cib_arg_t *args,

@@ -126,9 +126,29 @@ static cib_error_t *commit(cib_db_t *db, apr_pool_t *pool)
     return err;
 }
 
-static cib_error_t *run_batch(cib_db_t *db, member_t *batch, apr_pool_t *pool)
+/* The database is locked by a program that knows nothing of our lock. Each who finds out has waited
+ * for it as long as the driver does, with our lock held; so who waited for that meanwhile need not
+ * try too, in one process after the other. `*shut_out`: it is so. */
+static cib_error_t *enter(cib_db_t *db, apr_time_t since, int *shut_out, apr_pool_t *pool)
 {
-    cib_error_t *err = begin(db, pool);
+    apr_time_t noted = cib_lock_noted(db->store->lock);
+    cib_error_t *err;
+
+    *shut_out = noted >= since && noted <= apr_time_now();
+    if (*shut_out)
+        return cib_error_detail(pool, cib_error(pool, CIB_REASON_UNAVAILABLE, APR_SUCCESS, NULL),
+                                "database: another program keeps it locked");
+    err = begin(db, pool);
+    *shut_out = err && err->reason == CIB_REASON_UNAVAILABLE;
+    if (*shut_out)
+        cib_lock_note(db->store->lock, apr_time_now());
+    return err;
+}
+
+static cib_error_t *run_batch(cib_db_t *db, member_t *batch, apr_time_t since, int *shut_out,
+                              apr_pool_t *pool)
+{
+    cib_error_t *err = enter(db, since, shut_out, pool);
 
     for (member_t *m = batch; m && !err; m = m->next)
         err = run_member(db, m, batch->next == NULL);
@@ -137,8 +157,9 @@ static cib_error_t *run_batch(cib_db_t *db, member_t *batch, apr_pool_t *pool)
 
 /* The connection comes first: waiting for one while holding the lock would stop other processes. */
 static cib_error_t *serve(cib_store_t *store, const cib_source_t *source, member_t *batch,
-                          apr_pool_t *pool)
+                          int *shut_out, apr_pool_t *pool)
 {
+    apr_time_t since = apr_time_now();
     cib_error_t *err;
     apr_status_t rv;
     cib_db_t db;
@@ -150,7 +171,7 @@ static cib_error_t *serve(cib_store_t *store, const cib_source_t *source, member
         cib_db_close(&db, 0);
         return cib_error_system(pool, rv, "take the writers' lock");
     }
-    err = run_batch(&db, batch, pool);
+    err = run_batch(&db, batch, since, shut_out, pool);
     if (err) {
         cib_store_note(store, err);
         broken = !roll_back(&db, pool);
@@ -196,12 +217,15 @@ static void lead(cib_store_t *store, const cib_source_t *source, apr_pool_t *poo
     cib_combiner_t *combiner = store->combiner;
     member_t *batch = take_batch(combiner);
     cib_error_t *lost;
+    int shut_out = 0;
 
     combiner->leading = 1;
     apr_thread_mutex_unlock(combiner->mutex);
-    lost = serve(store, source, batch, pool);
+    lost = serve(store, source, batch, &shut_out, pool);
     apr_thread_mutex_lock(combiner->mutex);
     hand_out(batch, lost);
+    if (shut_out) /* and so are those who came meanwhile */
+        hand_out(take_batch(combiner), lost);
     combiner->leading = 0;
     apr_thread_cond_broadcast(combiner->handed_on);
 }

@@ -107,7 +107,12 @@ static cib_error_t *set_up_sqlite(cib_db_t *db, apr_pool_t *pool)
  * finds out, and has a second turn. */
 static void set_up_pgsql(cib_db_t *db, apr_pool_t *pool)
 {
-    (void)cib_db_execute(db, PLAN_ONCE, pool);
+    const char *text = PLAN_ONCE;
+
+    if (db->store->patience)
+        text = apr_psprintf(pool, PLAN_ONCE "; SET statement_timeout = %d",
+                            (int)apr_time_as_msec(db->store->patience));
+    (void)cib_db_execute(db, text, pool);
 }
 
 static cib_error_t *set_up(cib_db_t *db, apr_pool_t *pool)
@@ -145,6 +150,7 @@ cib_error_t *cib_db_open(cib_db_t *db, cib_store_t *store, const cib_source_t *s
     rv = source->open(source->baton, pool, &db->connection);
     if (rv != APR_SUCCESS)
         return unavailable(store, rv, "no connection", pool);
+    cib_guard_begin(store->guard, &db->connection, &db->guarded);
     err = set_up(db, pool);
     if (err)
         cib_db_close(db, 1);
@@ -155,6 +161,7 @@ void cib_db_close(cib_db_t *db, int broken)
 {
     if (db->statements && db->statements->purges > MAX_PURGES)
         broken = 1;
+    cib_guard_end(db->store->guard, &db->guarded);
     db->source->close(db->source->baton, &db->connection, broken);
 }
 
@@ -258,7 +265,7 @@ static int call_once(cib_db_t *db, const call_t *call, apr_pool_t *pool)
                            call->values);
 }
 
-static void purge(cib_db_t *db)
+void cib_db_purge(cib_db_t *db)
 {
     apr_hash_clear(db->statements->prepared);
     db->statements->purges++;
@@ -266,7 +273,7 @@ static void purge(cib_db_t *db)
 
 void cib_db_renew(cib_db_t *db, apr_pool_t *pool)
 {
-    purge(db);
+    cib_db_purge(db);
     set_up_pgsql(db, pool);
 }
 
@@ -276,7 +283,7 @@ static int may_try_again(cib_db_t *db)
 {
     if (db->store->driver != CIB_DRIVER_SQLITE3)
         return 0;
-    purge(db);
+    cib_db_purge(db);
     /* SQLite may have rolled the transaction back, and then what follows would be committed one by
      * one: so the section decides, not we */
     if (db->in_transaction)

@@ -11,14 +11,26 @@
 #define CIB_LAST_ERROR_LEN 200
 
 typedef struct cib_combiner_t cib_combiner_t;
+typedef struct cib_guard_t cib_guard_t;
+
+/* A section whose time is measured. */
+typedef struct cib_guarded_t {
+    apr_time_t until;
+    int fd;  /* its socket, a duplicate; -1: not measured */
+    int cut; /* its time is over, and its connection lost */
+    struct cib_guarded_t *before;
+    struct cib_guarded_t *after;
+} cib_guarded_t;
 
 struct cib_store_t {
     const cib_storage_t *storage;
     cib_generation_t *gen; /* NULL: nobody is told */
     cib_driver_e driver;
-    cib_lock_t *lock;          /* SQLite */
-    cib_combiner_t *combiner;  /* SQLite */
-    apr_thread_mutex_t *mutex; /* over what follows */
+    cib_lock_t *lock;             /* SQLite */
+    cib_combiner_t *combiner;     /* SQLite */
+    apr_interval_time_t patience; /* of sections; 0: for ever */
+    cib_guard_t *guard;           /* PostgreSQL, with patience; else NULL */
+    apr_thread_mutex_t *mutex;    /* over what follows */
     apr_time_t error_time;
     char error_text[CIB_LAST_ERROR_LEN + 1];
     cib_store_error_fn tell; /* or NULL */
@@ -56,6 +68,7 @@ struct cib_db_t {
     const cib_source_t *source;
     cib_connection_t connection;
     cib_statements_t *statements;
+    cib_guarded_t guarded;
     int in_transaction;
     cib_error_t *failure; /* the first statement that failed in this run of the section */
     int outdated;         /* maybe only because the schema has changed: worth a second run */
@@ -77,6 +90,9 @@ void cib_db_close(cib_db_t *db, int broken);
 
 /* The connection may be another than it was, under the same handle: make it ready again. */
 void cib_db_renew(cib_db_t *db, apr_pool_t *pool);
+
+/* Throw the prepared statements away: on SQLite they do not outlive a change of the schema. */
+void cib_db_purge(cib_db_t *db);
 
 /* Run the section, with `failure` and `outdated` fresh. A section that swallowed the failure of a
  * statement has failed all the same. */
@@ -127,6 +143,16 @@ apr_status_t cib_combiner_create(cib_combiner_t **combiner, apr_pool_t *pool);
 /* Run the section in a transaction that it may share with those of other threads. */
 cib_error_t *cib_combiner_write(cib_store_t *store, const cib_source_t *source,
                                 cib_section_fn section, void *baton, apr_pool_t *pool);
+
+/* --- guard.c */
+
+/* Make a guard, with its thread; it ends with `pool`. */
+apr_status_t cib_guard_create(cib_guard_t **guard, apr_interval_time_t patience, apr_pool_t *pool);
+
+/* From here on the connection is cut when the guard's patience is over, until cib_guard_end, which
+ * must come before the connection is closed or reset. `guard` may be NULL: it has patience. */
+void cib_guard_begin(cib_guard_t *guard, const cib_connection_t *connection, cib_guarded_t *one);
+void cib_guard_end(cib_guard_t *guard, cib_guarded_t *one);
 
 /* --- takes.c: which tag sets a runner's tags allow */
 

@@ -223,8 +223,62 @@ static const char *const version_1_pgsql[] = {
     NULL,
 };
 
+/* --- version 2: what runners of /api/v4/ say and are told */
+
+#define RUNNER_MACHINES(tail)                                                                      \
+    "CREATE TABLE runner_machines ("                                                               \
+    "runner_id bigint NOT NULL REFERENCES runners (id) ON DELETE CASCADE, "                        \
+    "system_id text NOT NULL, "                                                                    \
+    "contacted_at bigint NOT NULL, "                                                               \
+    "name text, "                                                                                  \
+    "version text, "                                                                               \
+    "revision text, "                                                                              \
+    "platform text, "                                                                              \
+    "architecture text, "                                                                          \
+    "created_at bigint NOT NULL, "                                                                 \
+    "PRIMARY KEY (runner_id, system_id))" tail
+
+/* short_traces: how often a claim's last word was sent back because bytes were missing. */
+#define VERSION_2                                                                                  \
+    "ALTER TABLE runners ADD COLUMN maximum_timeout integer",                                      \
+        "ALTER TABLE builds ADD COLUMN trace_checksum text",                                       \
+        "ALTER TABLE builds ADD COLUMN short_traces integer NOT NULL DEFAULT 0",                   \
+        "ALTER TABLE builds ADD COLUMN followed_until bigint",                                     \
+        "ALTER TABLE build_variables ADD COLUMN is_file smallint NOT NULL DEFAULT 0",              \
+        "ALTER TABLE build_variables ADD COLUMN is_raw smallint NOT NULL DEFAULT 0"
+
+static const char *const version_2_sqlite[] = {
+    RUNNER_MACHINES(KEYED_SQLITE),
+    VERSION_2,
+    NULL,
+};
+
+static const char *const version_2_pgsql[] = {
+    RUNNER_MACHINES(" WITH (fillfactor = 60)"),
+    VERSION_2,
+    NULL,
+};
+
+/* --- version 3: what was retried, and which tag sets builds name */
+
+#define BUILDS_RETRIED "CREATE INDEX builds_retried ON builds (retry_of) WHERE retry_of IS NOT NULL"
+
+/* Until now they were kept for ever. */
+#define BUILDS_TAGSET "CREATE INDEX builds_tagset ON builds (tagset_id)"
+#define FORGET_TAGSETS                                                                             \
+    "DELETE FROM tagsets WHERE NOT EXISTS (SELECT 1 FROM builds WHERE tagset_id = tagsets.id)"
+
+static const char *const version_3[] = {
+    BUILDS_RETRIED,
+    BUILDS_TAGSET,
+    FORGET_TAGSETS,
+    NULL,
+};
+
 const cib_migration_t cib_migrations[] = {
     {version_1_sqlite, version_1_pgsql},
+    {version_2_sqlite, version_2_pgsql},
+    {version_3, version_3},
 };
 
 const int cib_migrations_count = (int)(sizeof(cib_migrations) / sizeof(cib_migrations[0]));

@@ -55,13 +55,14 @@ cib_error_t *cib_q_build_parts(cib_db_t *db, apr_int64_t id, cib_build_parts_t *
 /* --- variables */
 
 static const cib_sql_t variable_add = {
-    "INSERT INTO build_variables (build_id, position, key, value, is_public) "
-    "VALUES (%lld, %lld, %s, %s, %lld)",
+    "INSERT INTO build_variables (build_id, position, key, value, is_public, is_file, is_raw) "
+    "VALUES (%lld, %lld, %s, %s, %lld, %lld, %lld)",
     NULL,
 };
 
 static const cib_sql_t variables_of = {
-    "SELECT key, value, is_public FROM build_variables WHERE build_id = %lld ORDER BY position",
+    "SELECT key, value, is_public, is_file, is_raw FROM build_variables WHERE build_id = %lld "
+    "ORDER BY position",
     NULL,
 };
 
@@ -70,7 +71,8 @@ cib_error_t *cib_q_variable_add(cib_db_t *db, apr_int64_t build_id, int position
 {
     return cib_db_change(db, &variable_add,
                          CIB_ARGS(CIB_INT(build_id), CIB_INT(position), CIB_TEXT(variable->key),
-                                  CIB_TEXT(variable->value), CIB_INT(variable->is_public)),
+                                  CIB_TEXT(variable->value), CIB_INT(variable->is_public),
+                                  CIB_INT(variable->is_file), CIB_INT(variable->is_raw)),
                          NULL, pool);
 }
 
@@ -79,7 +81,7 @@ cib_error_t *cib_q_variables(cib_db_t *db, apr_int64_t build_id, apr_array_heade
 {
     cib_rows_t *rows;
 
-    CIB_TRY(cib_db_select(db, &variables_of, CIB_ARGS(CIB_INT(build_id)), 3, &rows, pool));
+    CIB_TRY(cib_db_select(db, &variables_of, CIB_ARGS(CIB_INT(build_id)), 5, &rows, pool));
     *variables = apr_array_make(pool, cib_rows_count(rows) + 1, sizeof(cib_variable_t *));
     for (int i = 0; i < cib_rows_count(rows); i++) {
         cib_variable_t *variable = apr_pcalloc(pool, sizeof(*variable));
@@ -87,6 +89,8 @@ cib_error_t *cib_q_variables(cib_db_t *db, apr_int64_t build_id, apr_array_heade
         variable->key = cib_row_text(rows, i, 0);
         variable->value = cib_row_text(rows, i, 1);
         variable->is_public = (int)cib_row_int(rows, i, 2);
+        variable->is_file = (int)cib_row_int(rows, i, 3);
+        variable->is_raw = (int)cib_row_int(rows, i, 4);
         APR_ARRAY_PUSH(*variables, cib_variable_t *) = variable;
     }
     return CIB_OK;
@@ -105,15 +109,37 @@ static const cib_sql_t needs_of = {
     NULL,
 };
 
-static const cib_sql_t needed_by = {
-    "SELECT build_id FROM build_needs WHERE needs_id = %lld ORDER BY build_id",
+/* The few of them that run now may ask for what they need. */
+static const cib_sql_t running_needing = {
+    "SELECT " CIB_BUILD_COLUMNS CIB_BUILD_FROM
+    "JOIN build_needs n ON n.build_id = b.id WHERE n.needs_id = %lld AND b.status = 'running' "
+    "ORDER BY b.id",
     NULL,
 };
 
-/* Of builds that wait or never ran; the others' needs are history. */
+#define NEEDED_BY "SELECT DISTINCT build_id FROM build_needs WHERE needs_id "
+
+static const cib_sql_t needed_by = {
+    NEEDED_BY CIB_THESE_SQLITE "ORDER BY build_id",
+    NEEDED_BY CIB_THESE_PGSQL "ORDER BY build_id",
+};
+
+/* Those that wait, a row for each status that there is among their needs. */
+#define WAITING                                                                                    \
+    "SELECT b.id, b.project_id, b.tagset_id, d.status FROM builds b "                              \
+    "LEFT JOIN build_needs n ON n.build_id = b.id LEFT JOIN builds d ON d.id = n.needs_id "        \
+    "WHERE b." CIB_STATUS_HIDDEN "'created' AND b.id "
+
+static const cib_sql_t waiting = {
+    WAITING CIB_THESE_SQLITE "GROUP BY b.id, d.status ORDER BY b.id",
+    WAITING CIB_THESE_PGSQL "GROUP BY b.id, d.status ORDER BY b.id",
+};
+
+/* Of builds that wait, or never ran and may yet; the others' needs are history. */
 #define WAITING_NEEDS                                                                              \
     "WHERE needs_id = %lld AND build_id IN (SELECT b.id FROM builds b "                            \
-    "WHERE b.id = build_needs.build_id AND b.status IN ('created', 'skipped'))"
+    "WHERE b.id = build_needs.build_id AND b.status IN ('created', 'skipped') "                    \
+    "AND NOT EXISTS (SELECT 1 FROM builds r WHERE r.retry_of = b.id))"
 
 static const cib_sql_t needs_repeat = {
     "INSERT INTO build_needs (build_id, needs_id) "
@@ -139,10 +165,40 @@ cib_error_t *cib_q_needs(cib_db_t *db, apr_int64_t build_id, apr_array_header_t 
     return cib_db_builds(db, &needs_of, CIB_ARGS(CIB_INT(build_id)), builds, pool);
 }
 
-cib_error_t *cib_q_needed_by(cib_db_t *db, apr_int64_t build_id, apr_array_header_t **ids,
-                             apr_pool_t *pool)
+cib_error_t *cib_q_needed_by(cib_db_t *db, const apr_array_header_t *needs,
+                             apr_array_header_t **ids, apr_pool_t *pool)
 {
-    return cib_db_ids(db, &needed_by, CIB_ARGS(CIB_INT(build_id)), ids, pool);
+    return cib_db_ids(db, &needed_by, CIB_ARGS(cib_arg_these(db, needs, pool)), ids, pool);
+}
+
+cib_error_t *cib_q_waiting(cib_db_t *db, const apr_array_header_t *ids, apr_array_header_t **builds,
+                           apr_pool_t *pool)
+{
+    cib_waiting_t *build = NULL;
+    cib_rows_t *rows;
+
+    CIB_TRY(cib_db_select(db, &waiting, CIB_ARGS(cib_arg_these(db, ids, pool)), 4, &rows, pool));
+    *builds = apr_array_make(pool, ids->nelts + 1, sizeof(cib_waiting_t));
+    for (int i = 0; i < cib_rows_count(rows); i++) {
+        const char *status = cib_row_text(rows, i, 3);
+
+        if (!build || build->id != cib_row_int(rows, i, 0)) {
+            build = &APR_ARRAY_PUSH(*builds, cib_waiting_t);
+            build->id = cib_row_int(rows, i, 0);
+            build->project_id = cib_row_int(rows, i, 1);
+            build->tagset_id = cib_row_int(rows, i, 2);
+            build->needs = 0;
+        }
+        if (status)
+            build->needs |= 1U << cib_status_parse(status);
+    }
+    return CIB_OK;
+}
+
+cib_error_t *cib_q_running_needing(cib_db_t *db, apr_int64_t build_id, apr_array_header_t **builds,
+                                   apr_pool_t *pool)
+{
+    return cib_db_builds(db, &running_needing, CIB_ARGS(CIB_INT(build_id)), builds, pool);
 }
 
 cib_error_t *cib_q_needs_move(cib_db_t *db, apr_int64_t from, apr_int64_t to, apr_pool_t *pool)

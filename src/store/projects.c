@@ -29,6 +29,12 @@ static const cib_sql_t by_id = {
     NULL,
 };
 
+/* On SQLite only one writes. */
+static const cib_sql_t by_id_held = {
+    "SELECT " COLUMNS " FROM projects WHERE id = %lld",
+    "SELECT " COLUMNS " FROM projects WHERE id = %lld FOR NO KEY UPDATE",
+};
+
 static const cib_sql_t by_token = {
     "SELECT " COLUMNS " FROM projects WHERE token_sha256 = %s",
     NULL,
@@ -118,6 +124,12 @@ cib_error_t *cib_q_project_set_token(cib_db_t *db, apr_int64_t id, const char *t
 cib_error_t *cib_q_project(cib_db_t *db, apr_int64_t id, cib_project_t **project, apr_pool_t *pool)
 {
     return select_one(db, &by_id, CIB_INT(id), project, pool);
+}
+
+cib_error_t *cib_q_project_hold(cib_db_t *db, apr_int64_t id, cib_project_t **project,
+                                apr_pool_t *pool)
+{
+    return select_one(db, &by_id_held, CIB_INT(id), project, pool);
 }
 
 cib_error_t *cib_q_project_by_token(cib_db_t *db, const char *token_sha256, cib_project_t **project,

@@ -285,19 +285,18 @@ static const cib_sql_t put_in = {
     NULL,
 };
 
+#define PUT_IN_ALL                                                                                 \
+    "INSERT INTO queue (tagset_id, project_id, build_id) "                                         \
+    "SELECT tagset_id, project_id, id FROM builds WHERE " CIB_STATUS_HIDDEN "'pending' AND id "
+
+static const cib_sql_t put_in_all = {
+    PUT_IN_ALL CIB_THESE_SQLITE "ON CONFLICT DO NOTHING",
+    PUT_IN_ALL CIB_THESE_PGSQL "ON CONFLICT DO NOTHING",
+};
+
 static const cib_sql_t take_out_by_id = {
     "DELETE FROM queue WHERE tagset_id = (SELECT tagset_id FROM builds WHERE id = %lld) "
     "AND project_id = (SELECT project_id FROM builds WHERE id = %lld) AND build_id = %lld",
-    NULL,
-};
-
-static const cib_sql_t is_there = {
-    "SELECT id FROM builds WHERE id = %lld",
-    NULL,
-};
-
-static const cib_sql_t take_out_lost = {
-    "DELETE FROM queue WHERE build_id = %lld",
     NULL,
 };
 
@@ -309,44 +308,61 @@ cib_error_t *cib_q_enqueue(cib_db_t *db, const cib_build_t *build, apr_pool_t *p
         pool);
 }
 
-/* A row whose build is gone has lost its key, and all of the queue is read for it. Only a hand at
- * the database makes such; whoever has a build that merely is not in the queue must not pay for
- * that. */
+cib_error_t *cib_q_enqueue_all(cib_db_t *db, const apr_array_header_t *ids, apr_pool_t *pool)
+{
+    return cib_db_change(db, &put_in_all, CIB_ARGS(cib_arg_these(db, ids, pool)), NULL, pool);
+}
+
 cib_error_t *cib_q_dequeue(cib_db_t *db, apr_int64_t build_id, apr_pool_t *pool)
 {
-    apr_int64_t there;
-    int changed;
-
-    CIB_TRY(cib_db_change(db, &take_out_by_id,
-                          CIB_ARGS(CIB_INT(build_id), CIB_INT(build_id), CIB_INT(build_id)),
-                          &changed, pool));
-    if (changed)
-        return CIB_OK;
-    CIB_TRY(cib_db_number(db, &is_there, CIB_ARGS(CIB_INT(build_id)), 0, &there, pool));
-    if (there)
-        return CIB_OK;
-    return cib_db_change(db, &take_out_lost, CIB_ARGS(CIB_INT(build_id)), NULL, pool);
+    return cib_db_change(db, &take_out_by_id,
+                         CIB_ARGS(CIB_INT(build_id), CIB_INT(build_id), CIB_INT(build_id)), NULL,
+                         pool);
 }
 
 /* --- what the queue and the builds disagree about */
 
 static const cib_sql_t not_queued = {
-    "SELECT b.id FROM builds b WHERE b.status = 'pending' AND " CIB_BUILD_LIVE
-    " AND NOT EXISTS (SELECT 1 FROM queue q "
+    "SELECT b.id, b.tagset_id, b.project_id, 1 FROM builds b "
+    "WHERE b.status = 'pending' AND " CIB_BUILD_LIVE " AND NOT EXISTS (SELECT 1 FROM queue q "
     "WHERE q.tagset_id = b.tagset_id AND q.project_id = b.project_id AND q.build_id = b.id) "
     "ORDER BY b.id LIMIT %lld",
     NULL,
 };
 
 static const cib_sql_t queued = {
-    "SELECT q.build_id FROM queue q LEFT JOIN builds b ON b.id = q.build_id "
-    "WHERE b.id IS NULL OR b.status <> 'pending' ORDER BY q.build_id LIMIT %lld",
+    "SELECT q.build_id, q.tagset_id, q.project_id, "
+    "CASE WHEN b.status = 'pending' THEN 1 ELSE 0 END "
+    "FROM queue q LEFT JOIN builds b ON b.id = q.build_id "
+    "WHERE b.id IS NULL OR b.status <> 'pending' OR b.tagset_id <> q.tagset_id "
+    "OR b.project_id <> q.project_id ORDER BY q.build_id LIMIT %lld",
     NULL,
 };
 
 cib_error_t *cib_q_queue_strays(cib_db_t *db, cib_stray_e which, int limit,
-                                apr_array_header_t **ids, apr_pool_t *pool)
+                                apr_array_header_t **strays, apr_pool_t *pool)
 {
-    return cib_db_ids(db, which == CIB_STRAY_QUEUED ? &queued : &not_queued,
-                      CIB_ARGS(cib_arg_limit(limit)), ids, pool);
+    const cib_sql_t *sql = which == CIB_STRAY_QUEUED ? &queued : &not_queued;
+    cib_rows_t *rows;
+
+    CIB_TRY(cib_db_select(db, sql, CIB_ARGS(cib_arg_limit(limit)), 4, &rows, pool));
+    *strays = apr_array_make(pool, cib_rows_count(rows) + 1, sizeof(cib_stray_t));
+    for (int i = 0; i < cib_rows_count(rows); i++) {
+        cib_stray_t *stray = &APR_ARRAY_PUSH(*strays, cib_stray_t);
+
+        stray->build_id = cib_row_int(rows, i, 0);
+        stray->tagset_id = cib_row_int(rows, i, 1);
+        stray->project_id = cib_row_int(rows, i, 2);
+        stray->pending = (int)cib_row_int(rows, i, 3);
+    }
+    return CIB_OK;
+}
+
+/* Only a hand at the database makes such rows. */
+cib_error_t *cib_q_dequeue_stray(cib_db_t *db, const cib_stray_t *stray, apr_pool_t *pool)
+{
+    return cib_db_change(
+        db, &take_out,
+        CIB_ARGS(CIB_INT(stray->tagset_id), CIB_INT(stray->project_id), CIB_INT(stray->build_id)),
+        NULL, pool);
 }

@@ -6,19 +6,28 @@
 
 #define COLUMNS                                                                                    \
     "id, description, active, is_shared, locked, run_untagged, tags, contacted_at, name, "         \
-    "version, revision, platform, architecture, info_changed_at, info_changes, created_at"
-#define COLUMN_COUNT 16
+    "version, revision, platform, architecture, info_changed_at, info_changes, "                   \
+    "maximum_timeout, created_at"
+#define COLUMN_COUNT 17
 
 static const cib_sql_t add = {
     "INSERT INTO runners (description, active, is_shared, locked, run_untagged, tags, "
-    "contacted_at, name, version, revision, platform, architecture, token_sha256, created_at) "
-    "VALUES (%s, %lld, %lld, %lld, %lld, %s, %lld, %s, %s, %s, %s, %s, %s, %lld) RETURNING id",
+    "contacted_at, name, version, revision, platform, architecture, "
+    "maximum_timeout, token_sha256, created_at) "
+    "VALUES (%s, %lld, %lld, %lld, %lld, %s, %lld, %s, %s, %s, %s, %s, %lld, %s, %lld) "
+    "RETURNING id",
     NULL,
 };
 
 static const cib_sql_t by_id = {
     "SELECT " COLUMNS " FROM runners WHERE id = %lld",
     NULL,
+};
+
+/* On SQLite only one writes. */
+static const cib_sql_t by_id_held = {
+    "SELECT " COLUMNS " FROM runners WHERE id = %lld",
+    "SELECT " COLUMNS " FROM runners WHERE id = %lld FOR NO KEY UPDATE",
 };
 
 static const cib_sql_t by_token = {
@@ -43,7 +52,7 @@ static const cib_sql_t settings = {
 
 static const cib_sql_t update = {
     "UPDATE runners SET description = %s, active = %lld, is_shared = %lld, locked = %lld, "
-    "run_untagged = %lld, tags = %s WHERE id = %lld",
+    "run_untagged = %lld, tags = %s, maximum_timeout = %lld WHERE id = %lld",
     NULL,
 };
 
@@ -109,7 +118,8 @@ static cib_runner_t *runner_of(const cib_rows_t *rows, int row, apr_pool_t *pool
     runner->architecture = cib_row_text(rows, row, 12);
     runner->info_changed_at = cib_row_int(rows, row, 13);
     runner->info_changes = (int)cib_row_int(rows, row, 14);
-    runner->created_at = cib_row_int(rows, row, 15);
+    runner->maximum_timeout = (int)cib_row_int(rows, row, 15);
+    runner->created_at = cib_row_int(rows, row, 16);
     return runner;
 }
 
@@ -149,7 +159,8 @@ cib_error_t *cib_q_runner_add(cib_db_t *db, const cib_runner_t *runner, const ch
                  CIB_INT(runner->locked), CIB_INT(runner->run_untagged), CIB_TEXT(tags),
                  cib_arg_nonzero(runner->contacted_at), CIB_TEXT(runner->name),
                  CIB_TEXT(runner->version), CIB_TEXT(runner->revision), CIB_TEXT(runner->platform),
-                 CIB_TEXT(runner->architecture), CIB_TEXT(token_sha256), CIB_INT(now)),
+                 CIB_TEXT(runner->architecture), cib_arg_nonzero(runner->maximum_timeout),
+                 CIB_TEXT(token_sha256), CIB_INT(now)),
         0, id, pool));
     return cib_takes_of_runner(db, *id, tags, runner->run_untagged, pool);
 }
@@ -157,6 +168,12 @@ cib_error_t *cib_q_runner_add(cib_db_t *db, const cib_runner_t *runner, const ch
 cib_error_t *cib_q_runner(cib_db_t *db, apr_int64_t id, cib_runner_t **runner, apr_pool_t *pool)
 {
     return select_one(db, &by_id, CIB_INT(id), runner, pool);
+}
+
+cib_error_t *cib_q_runner_hold(cib_db_t *db, apr_int64_t id, cib_runner_t **runner,
+                               apr_pool_t *pool)
+{
+    return select_one(db, &by_id_held, CIB_INT(id), runner, pool);
 }
 
 cib_error_t *cib_q_runner_by_token(cib_db_t *db, const char *token_sha256, cib_runner_t **runner,
@@ -210,7 +227,7 @@ cib_error_t *cib_q_runner_update(cib_db_t *db, const cib_runner_t *runner, apr_p
                           CIB_ARGS(CIB_TEXT(runner->description), CIB_INT(runner->active),
                                    CIB_INT(runner->is_shared), CIB_INT(runner->locked),
                                    CIB_INT(runner->run_untagged), CIB_TEXT(runner->tags),
-                                   CIB_INT(runner->id)),
+                                   cib_arg_nonzero(runner->maximum_timeout), CIB_INT(runner->id)),
                           NULL, pool));
     if (!differ)
         return CIB_OK;

@@ -130,8 +130,25 @@ static cib_error_t *take_step(cib_db_t *db, void *baton, apr_pool_t *pool)
         return CIB_OK;
     migration = &cib_migrations[state.version];
     CIB_TRY(cib_db_execute_all(db, sqlite ? migration->sqlite : migration->pgsql, pool));
+    cib_db_purge(db);
     step->version = state.version + 1;
     return record(db, step->id, step->version, pool);
+}
+
+cib_error_t *cib_schema_prepare(cib_store_t *store, const cib_source_t *source, apr_pool_t *pool)
+{
+    if (cib_store_driver(store) == CIB_DRIVER_SQLITE3)
+        return switch_to_wal(store, source, pool);
+    return CIB_OK;
+}
+
+cib_error_t *cib_schema_make(cib_db_t *db, const char *id, apr_pool_t *pool)
+{
+    step_t step = {id, 0};
+
+    while (step.version < cib_schema_version())
+        CIB_TRY(take_step(db, &step, pool));
+    return CIB_OK;
 }
 
 cib_error_t *cib_schema_upgrade(cib_store_t *store, const cib_source_t *source, const char *id,
@@ -143,8 +160,8 @@ cib_error_t *cib_schema_upgrade(cib_store_t *store, const cib_source_t *source, 
     CIB_TRY(cib_schema_state(store, source, &state, pool));
     *from = step.version = state.version;
     CIB_TRY(judge(&state, id, pool));
-    if (state.version == 0 && cib_store_driver(store) == CIB_DRIVER_SQLITE3)
-        CIB_TRY(switch_to_wal(store, source, pool));
+    if (state.version == 0)
+        CIB_TRY(cib_schema_prepare(store, source, pool));
     while (step.version < cib_schema_version())
         CIB_TRY(cib_store_write(store, source, CIB_WRITE_MANY, take_step, &step, pool));
     return CIB_OK;

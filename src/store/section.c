@@ -6,6 +6,8 @@
 
 /* Beyond that many runners it is cheaper to tell everybody. */
 #define MAX_RAISED 1024
+/* And beyond so many lanes to ask who they are. */
+#define MAX_LANES 64
 
 /* --- raising */
 
@@ -81,6 +83,10 @@ cib_error_t *cib_db_raise_queue(cib_db_t *db, apr_int64_t project_id, apr_int64_
 
     if (db->raises.all || lane_is_known(db, project_id, tagset_id))
         return CIB_OK;
+    if (db->raises.lanes->nelts >= MAX_LANES) {
+        db->raises.all = 1;
+        return CIB_OK;
+    }
     CIB_TRY(cib_q_runners_for(db, project_id, tagset_id, &ids, pool));
     APR_ARRAY_PUSH(db->raises.lanes, cib_lane_t) = lane;
     for (int i = 0; i < ids->nelts; i++)
@@ -90,11 +96,33 @@ cib_error_t *cib_db_raise_queue(cib_db_t *db, apr_int64_t project_id, apr_int64_
 
 /* --- PostgreSQL: sections on connections that may have died unnoticed */
 
+/* What took longer was slow and not merely dead: it is not tried again, and no connection made
+ * anew, for who asked waits. */
+#define SLOW apr_time_from_sec(1)
+
 /* How a section is run. */
 typedef struct turn_t {
     int transaction;
+    apr_time_t begun;
     int commit_sent; /* from then on nobody knows what became of it */
 } turn_t;
+
+static int is_slow(const turn_t *turn)
+{
+    return apr_time_now() - turn->begun >= SLOW;
+}
+
+/* Make the connection anew, under the same handle. */
+static int reset(cib_db_t *db, apr_pool_t *pool)
+{
+    const cib_connection_t *c = &db->connection;
+
+    cib_guard_end(db->store->guard, &db->guarded);
+    if (apr_dbd_check_conn(c->driver, pool, c->handle) != APR_SUCCESS)
+        return 0;
+    cib_guard_begin(db->store->guard, c, &db->guarded);
+    return 1;
+}
 
 /* End the transaction that the failed section left open. A connection that cannot even do that, or
  * does not answer at all, is dead: check_conn resets it in place, so that the pool it came from
@@ -107,7 +135,7 @@ static int recover(cib_db_t *db, const turn_t *turn, int *dead, apr_pool_t *pool
 
     *dead = apr_dbd_query(c->driver, c->handle, &changed, text) != 0;
     db->in_transaction = 0;
-    return !*dead || apr_dbd_check_conn(c->driver, pool, c->handle) == APR_SUCCESS;
+    return !*dead || (!is_slow(turn) && reset(db, pool));
 }
 
 static cib_error_t *commit_or_not(cib_db_t *db, turn_t *turn, cib_error_t *err, apr_pool_t *pool)
@@ -153,12 +181,12 @@ static cib_error_t *take_turns(cib_db_t *db, turn_t *turn, cib_section_fn sectio
         if (!err || (!db->failure && !turn->transaction))
             return err;
         *usable = recover(db, turn, &dead, pool);
-        if (dead)
+        if (dead || (db->failure && is_slow(turn)))
             err->reason = CIB_REASON_UNAVAILABLE;
         if (*usable && (db->failure || dead))
             cib_db_renew(db, pool);
-        if (!db->failure && !dead)
-            return err; /* the section's own verdict */
+        if ((!db->failure && !dead) || is_slow(turn))
+            return err; /* the section's own verdict, or too late for another turn */
     }
     return err;
 }
@@ -170,6 +198,7 @@ static cib_error_t *run_pgsql(cib_store_t *store, const cib_source_t *source, tu
     cib_db_t db;
     int usable;
 
+    turn->begun = apr_time_now();
     CIB_TRY(cib_db_open(&db, store, source, pool));
     err = take_turns(&db, turn, section, baton, &usable, pool);
     /* a commit of unknown outcome raises too: once too often costs a runner one question */
@@ -203,7 +232,7 @@ static cib_error_t *read_sqlite(cib_store_t *store, const cib_source_t *source,
 cib_error_t *cib_store_read(cib_store_t *store, const cib_source_t *source, cib_section_fn section,
                             void *baton, apr_pool_t *pool)
 {
-    turn_t turn = {0, 0};
+    turn_t turn = {0};
 
     if (store->driver == CIB_DRIVER_SQLITE3)
         return read_sqlite(store, source, section, baton, pool);
@@ -213,7 +242,7 @@ cib_error_t *cib_store_read(cib_store_t *store, const cib_source_t *source, cib_
 cib_error_t *cib_store_write(cib_store_t *store, const cib_source_t *source, cib_write_e kind,
                              cib_section_fn section, void *baton, apr_pool_t *pool)
 {
-    turn_t turn = {kind != CIB_WRITE_ONE, 0};
+    turn_t turn = {.transaction = kind != CIB_WRITE_ONE};
 
     if (store->driver == CIB_DRIVER_SQLITE3)
         return cib_combiner_write(store, source, section, baton, pool);

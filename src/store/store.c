@@ -36,6 +36,15 @@ apr_status_t cib_store_create(cib_store_t **store, const cib_storage_t *storage,
     return rv;
 }
 
+/* A statement that is canceled leaves a connection of use, so it has its time before the guard. */
+apr_status_t cib_store_limit(cib_store_t *store, apr_interval_time_t patience, apr_pool_t *pool)
+{
+    store->patience = patience;
+    if (store->driver == CIB_DRIVER_SQLITE3)
+        return APR_SUCCESS;
+    return cib_guard_create(&store->guard, patience + patience / 6, pool);
+}
+
 cib_driver_e cib_store_driver(const cib_store_t *store)
 {
     return store->driver;

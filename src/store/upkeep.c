@@ -10,15 +10,16 @@ static const cib_sql_t expired = {
 /* Runners before 1.1 say nothing while the trace does not grow, so their silence means nothing;
  * neither does that of one that names no version. (apr_dbd wants each % twice.) */
 #define SPEAKS_REGULARLY                                                                           \
-    "(r.id IS NULL OR (r.version NOT IN ('', '0', '1', '1.0') AND r.version NOT LIKE '0.%%' "      \
+    "(r.version NOT IN ('', '0', '1', '1.0') AND r.version NOT LIKE '0.%%' "                       \
     "AND r.version NOT LIKE '1.0.%%' AND r.version NOT LIKE '1.0~%%' "                             \
-    "AND r.version NOT LIKE '1.0-%%'))"
+    "AND r.version NOT LIKE '1.0-%%')"
 
 /* All running ones are looked at: they are as few as the runners can have at a time. */
 #define LAST_WORD "coalesce(b.heard_at, b.started_at)"
 static const cib_sql_t overdue = {
     "SELECT " CIB_BUILD_COLUMNS CIB_BUILD_FROM "LEFT JOIN runners r ON r.id = b.runner_id "
-    "WHERE b.status = 'running' AND ((b.heard_at IS NULL AND b.started_at < %lld) "
+    "WHERE b.status = 'running' AND (r.id IS NULL "
+    "OR (b.heard_at IS NULL AND b.started_at < %lld) "
     "OR (" LAST_WORD " < %lld AND " SPEAKS_REGULARLY ") "
     "OR (CAST(%lld AS bigint) > 0 "
     "AND b.started_at + b.timeout * CAST(1000000 AS bigint) + %lld < %lld)) "
@@ -26,11 +27,20 @@ static const cib_sql_t overdue = {
     NULL,
 };
 
+/* By a scalar subquery, which no planner turns into a join that reads all that is live. */
+#define LIVE_NEEDING(id)                                                                           \
+    "SELECT 1 FROM build_needs n WHERE n.needs_id = " id                                           \
+    " AND (SELECT d.status FROM builds d WHERE d.id = n.build_id) "                                \
+    "IN ('created', 'pending', 'running')"
+
 static const cib_sql_t ended_before = {
-    "SELECT b.id FROM builds b WHERE b.finished_at < %lld AND NOT EXISTS ("
-    "SELECT 1 FROM build_needs n JOIN builds d ON d.id = n.build_id WHERE n.needs_id = b.id "
-    "AND d.status IN ('created', 'pending', 'running')) "
-    "ORDER BY b.finished_at, b.id LIMIT %lld",
+    "SELECT b.id FROM builds b WHERE b.finished_at < %lld AND NOT EXISTS (" LIVE_NEEDING(
+        "b.id") ") ORDER BY b.finished_at, b.id LIMIT %lld",
+    NULL,
+};
+
+static const cib_sql_t live_needing = {
+    "SELECT CASE WHEN EXISTS (" LIVE_NEEDING("%lld") ") THEN 1 ELSE 0 END",
     NULL,
 };
 
@@ -76,6 +86,15 @@ cib_error_t *cib_q_ended_before(cib_db_t *db, apr_time_t before, int limit,
 {
     return cib_db_ids(db, &ended_before, CIB_ARGS(CIB_INT(before), cib_arg_limit(limit)), ids,
                       pool);
+}
+
+cib_error_t *cib_q_build_needed(cib_db_t *db, apr_int64_t id, int *yes, apr_pool_t *pool)
+{
+    apr_int64_t found;
+
+    CIB_TRY(cib_db_number(db, &live_needing, CIB_ARGS(CIB_INT(id)), 0, &found, pool));
+    *yes = found != 0;
+    return CIB_OK;
 }
 
 cib_error_t *cib_q_running_of(cib_db_t *db, apr_int64_t runner_id, apr_array_header_t **ids,

@@ -45,6 +45,10 @@ static const char *reason_text(cib_reason_e reason)
         return "a required parameter is missing";
     case CIB_REASON_FORBIDDEN:
         return "forbidden";
+    case CIB_REASON_NOT_RUNNING:
+        return "the build is not running";
+    case CIB_REASON_ERASED:
+        return "the build has been erased";
     case CIB_REASON_NOTHING:
         return "nothing there";
     case CIB_REASON_NO_RECORD:
@@ -59,6 +63,8 @@ static const char *reason_text(cib_reason_e reason)
         return "offset out of range";
     case CIB_REASON_CONFLICT:
         return "the state does not allow it";
+    case CIB_REASON_DUPLICATE:
+        return "there is one already";
     case CIB_REASON_CLIENT_GONE:
         return "the client is gone";
     }

@@ -92,13 +92,14 @@ sub write_file {
 }
 
 my @PROJECT = qw(id name repo_url timeout allow_git_fetch shared_runners_enabled builds_enabled);
-my @RUNNER = qw(id description active is_shared locked run_untagged tag_list projects contacted_at status name
-    version revision platform architecture);
+my @RUNNER = qw(id description active is_shared locked run_untagged tag_list maximum_timeout projects contacted_at
+    status name version revision platform architecture);
 my @BUILD = qw(id project_id status name stage ref tag sha before_sha tag_list runner_id timeout created_at
-    started_at finished_at failure_reason exit_code erased_at trace_size artifacts_file artifacts_expire_at
-    depends_on pending_reasons);
+    started_at finished_at failure_reason exit_code erased_at trace_checksum trace_size artifacts_file artifacts_expire_at
+    artifacts depends_on pending_reasons);
 my $TIME = qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z$/;
 my $TOKEN = qr/^[0-9a-f]{40}$/;
+my $CREATED = qr/^glrt-[0-9a-f]{40}$/;
 
 # ---- the program itself
 
@@ -106,8 +107,8 @@ my $TOKEN = qr/^[0-9a-f]{40}$/;
     my ($code, $out, $err) = run('--help');
     is $code, 0, '--help';
     like $out, qr/^Usage: ci-builds/, 'explains the program';
-    my @commands = $out =~ /^  ((?:[a-z]+(?:-[a-z]+)?)(?: [a-z]+(?:-[a-z]+)?)?)(?: ID| NAME)? {2,}/mg;
-    cmp_ok scalar @commands, '>=', 28, 'lists the commands';
+    my @commands = $out =~ /^  ((?:[a-z]+(?:-[a-z]+)?)(?: [a-z]+(?:-[a-z]+)?)?)(?: ID| NAME| FILE)? {2,}/mg;
+    cmp_ok scalar @commands, '>=', 30, 'lists the commands';
     for my $command (@commands) {
         ($code, $out, $err) = run(split(/ /, $command), '--help');
         is "$code$err", '0', "$command --help";
@@ -139,6 +140,8 @@ refused(1, qr/no storage directory|cannot be used/, 'stats');
     like $snippet, qr/^CIBuilds On$/m, 'CIBuilds';
     like $snippet, qr/^CIBuildsStorage "\Q$storage\E"$/m, 'CIBuildsStorage';
     like $snippet, qr/^LimitRequestBody 0$/m, 'LimitRequestBody';
+    like $snippet, qr/^#   ci-builds -s \Q$storage\E runner add --project ID$/m, 'and what to do next';
+    is_deeply [grep { !/^(?:#|<|LoadModule|DB|CIBuilds|LimitRequestBody)/ } split /\n/, $snippet], [], 'all of which may be pasted';
     is +(stat $storage)[2] & 07777, 0750, 'the directory is closed to others';
     is +(stat "$storage/config")[2] & 07777, 0600, 'its config to all but the owner';
     my $owner = $root ? (getpwnam 'www-data')[2] : $>;
@@ -281,7 +284,7 @@ for my $command (qw(show set rotate-token remove)) {
 my $runner = json(qw(runner add --project), $project->{id}, '--project', $import->{id},
     '--tags', 'b,a', qw(--tags c --description), "a \x{c3}\x{a9}", qw(--no-untagged --locked));
 keys_are($runner, 'runner add', @RUNNER, 'token');
-like $runner->{token}, $TOKEN, 'its token';
+like $runner->{token}, $CREATED, 'its token';
 is_deeply $runner->{tag_list}, [qw(a b c)], 'tags';
 is_deeply $runner->{projects}, [$project->{id}, $import->{id}], 'projects';
 is $runner->{description}, "a \x{e9}", 'description';
@@ -299,7 +302,7 @@ refused(2, qr/tags/, qw(runner add --shared --no-untagged));
     my $list = json(qw(runner list));
     is scalar @$list, 2, 'runner list';
     keys_are($list->[0], 'a listed runner', @RUNNER);
-    keys_are(json(qw(runner show), $runner->{id}), 'runner show', @RUNNER);
+    keys_are(json(qw(runner show), $runner->{id}), 'runner show', @RUNNER, 'machines');
     my $set = json(qw(runner set), $runner->{id}, qw(--description new --tags x --untagged --no-locked));
     is "@$set{'description'} @{ $set->{tag_list} }", 'new x', 'runner set';
     ok $set->{run_untagged} && !$set->{locked}, 'and its switches';
@@ -312,7 +315,9 @@ refused(2, qr/tags/, qw(runner add --shared --no-untagged));
     ok json(qw(runner resume), $runner->{id})->{active}, 'resume';
     my $new = json(qw(runner rotate-token), $runner->{id});
     keys_are($new, 'rotate-token', @RUNNER, 'token');
-    isnt $new->{token}, $runner->{token}, 'another token';
+    like $new->{token}, $CREATED, 'a token of the same kind';
+    isnt $new->{token}, $runner->{token}, 'another one';
+    like done(qw(runner rotate-token), $shared->{id}), qr/^glrt-[0-9a-f]{40}\n$/, 'in place of an imported one too';
 }
 for my $command (qw(show set pause resume rotate-token remove)) {
     refused(1, qr/no runner 999/, 'runner', $command, 999);

@@ -157,10 +157,11 @@ TAP_UNUSED static void start(core_t *core, apr_int64_t id)
 
 TAP_UNUSED static int finish(core_t *core, apr_int64_t id, const char *state)
 {
-    int moved;
+    const cib_ending_t ending = {.state = state, .bytesize = -1};
+    cib_ended_e ended;
 
-    fine(cib_build_finish(&core->ctx, build_of(core, id), state, NULL, 0, 0, &moved), "finish");
-    return moved;
+    fine(cib_build_finish(&core->ctx, build_of(core, id), &ending, &ended), "finish");
+    return ended == CIB_ENDED;
 }
 
 /* A build that has ended so. */
@@ -229,6 +230,36 @@ TAP_UNUSED static void rival_end(rival_t *rival)
         apr_sleep(apr_time_from_msec(5));
     rival_says(rival, "COMMIT");
     apr_dbd_close(rival->driver, rival->handle);
+}
+
+typedef struct meanwhile_t {
+    core_t core; /* with a pool of its own */
+    void (*act)(core_t *core);
+} meanwhile_t;
+
+TAP_UNUSED static void *APR_THREAD_FUNC meanwhile_main(apr_thread_t *thread, void *data)
+{
+    meanwhile_t *meanwhile = data;
+
+    (void)thread;
+    meanwhile->act(&meanwhile->core);
+    return NULL;
+}
+
+/* Let another thread act, which comes to wait for the rival, and then the rival commit. */
+TAP_UNUSED static void rival_ends_during(core_t *core, rival_t *rival, void (*act)(core_t *core))
+{
+    meanwhile_t meanwhile = {*core, act};
+    apr_thread_t *thread;
+    apr_status_t rv;
+
+    must(apr_pool_create(&meanwhile.core.pool, NULL), "make a pool");
+    meanwhile.core.ctx.pool = meanwhile.core.pool;
+    must(apr_thread_create(&thread, NULL, meanwhile_main, &meanwhile, core->pool),
+         "start a thread");
+    rival_end(rival);
+    must(apr_thread_join(&rv, thread), "join the thread");
+    apr_pool_destroy(meanwhile.core.pool);
 }
 
 #endif

@@ -21,6 +21,9 @@ typedef struct watch_t {
     apr_size_t room;
     int writes;
     apr_size_t fail_after; /* bytes, where not 0 */
+    int wants_further;     /* of the names taken */
+    cib_sink_t further;
+    apr_size_t further_len;
 } watch_t;
 
 static cib_error_t *watch_write(void *baton, const char *data, apr_size_t len)
@@ -76,6 +79,15 @@ static cib_error_t *watch_end(void *baton, const char *name)
     return CIB_OK;
 }
 
+static cib_error_t *watch_further(void *baton, const char *data, apr_size_t len)
+{
+    watch_t *watch = baton;
+
+    (void)data;
+    watch->further_len += len;
+    return CIB_OK;
+}
+
 TAP_UNUSED static cib_body_plan_t *watch_plan(watch_t *watch, cib_params_t *params,
                                               apr_pool_t *pool)
 {
@@ -90,6 +102,11 @@ TAP_UNUSED static cib_body_plan_t *watch_plan(watch_t *watch, cib_params_t *para
     plan_of->begin = watch_begin;
     plan_of->end = watch_end;
     plan_of->baton = watch;
+    watch->further.write = watch_further;
+    watch->further.baton = watch;
+    watch->further_len = 0;
+    if (watch->wants_further)
+        plan_of->further = &watch->further;
     return plan_of;
 }
 

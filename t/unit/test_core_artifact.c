@@ -59,7 +59,7 @@ static cib_error_t *upload(core_t *core, const cib_build_t *build, const char *d
     if (!err && metadata)
         err = file(made, "metadata", "m.gz", metadata, strlen(metadata));
     if (!err)
-        err = cib_upload_commit(made, sha256, expire_at);
+        err = cib_upload_commit(made, sha256, expire_at, 1);
     if (err)
         err = cib_error(core->pool, err->reason, err->rv, "%s", err->message ? err->message : "");
     apr_pool_destroy(ctx.pool);
@@ -129,14 +129,220 @@ static void test_refused(core_t *core)
                    0),
             "the digest in capitals");
     fine(cib_build_requeue(&core->ctx, build->id, build->claim), "requeue");
-    is_reason(upload(core, stale, "late", NULL, NULL, 0), CIB_REASON_FORBIDDEN,
+    is_reason(upload(core, stale, "late", NULL, NULL, 0), CIB_REASON_NOT_RUNNING,
               "of a former claim");
     start(core, build->id);
     err = upload(core, stale, "late", NULL, NULL, 0);
-    is_reason(err, CIB_REASON_FORBIDDEN, "also when there is a new one");
+    is_reason(err, CIB_REASON_NOT_RUNNING, "also when there is a new one");
     is_str(err->message, "Build is not running!", "and says why");
     is_str(contents(core, build->id, "archive"), "data", "what was there stays");
     is_int(files(core), before + 1, "alone");
+}
+
+/* As v4 has it: of one type, and without taking another's place. */
+static cib_error_t *typed(core_t *core, const cib_build_t *build, const char *type,
+                          const char *data, const char *metadata, apr_time_t expire_at)
+{
+    cib_ctx_t ctx = core->ctx;
+    cib_error_t *err;
+    cib_upload_t *made;
+
+    apr_pool_create(&ctx.pool, core->pool);
+    err = cib_upload_begin(&ctx, build, &made);
+    if (!err && metadata)
+        err = file(made, "metadata", "m.gz", metadata, strlen(metadata));
+    if (!err)
+        err = file(made, type, "a", data, strlen(data));
+    if (!err)
+        err = cib_upload_commit(made, NULL, expire_at, 0);
+    if (err)
+        err = cib_error(core->pool, err->reason, err->rv, "%s", err->message ? err->message : "");
+    apr_pool_destroy(ctx.pool);
+    return err;
+}
+
+/* The types of what can be had, with blanks between them. */
+static const char *types_of(core_t *core, apr_int64_t id)
+{
+    apr_array_header_t *artifacts;
+    const char *types = "";
+
+    fine(cib_artifact_list(&core->ctx, id, &artifacts), "list");
+    for (int i = 0; i < artifacts->nelts; i++)
+        types = apr_pstrcat(core->pool, types, i ? " " : "",
+                            APR_ARRAY_IDX(artifacts, i, cib_artifact_t *)->type, NULL);
+    return types;
+}
+
+static void test_again(core_t *core)
+{
+    cib_build_t *build = running(core);
+    int before = files(core);
+    cib_error_t *err;
+
+    is_fine(typed(core, build, "archive", "one", "about one", 0), "an upload");
+    is_fine(typed(core, build, "archive", "one", "about another", 0), "the same bytes again");
+    is_str(contents(core, build->id, "metadata"), "about one", "change nothing");
+    is_int(files(core), before + 2, "and leave nothing");
+    err = typed(core, build, "archive", "two", "about two", 0);
+    is_reason(err, CIB_REASON_DUPLICATE, "other bytes");
+    is_str(err->message, "another artifact of the same type already exists", "as GitLab says it");
+    is_str(contents(core, build->id, "archive"), "one", "change nothing either");
+    is_int(files(core), before + 2, "nor leave anything");
+    is_fine(typed(core, build, "junit", "two", NULL, 0), "of another type");
+    is_str(types_of(core, build->id), "archive junit metadata", "side by side");
+    fine(cib_build_requeue(&core->ctx, build->id, build->claim), "requeue");
+    start(core, build->id);
+    build = build_of(core, build->id);
+    is_fine(typed(core, build, "junit", "three", NULL, 0), "the next claim replaces");
+    is_str(contents(core, build->id, "junit"), "three", "what the one before has left");
+    is_fine(typed(core, build, "archive", "one", NULL, 0), "the same bytes too");
+    is_str(types_of(core, build->id), "archive junit", "without the metadata of the former");
+    is_int(files(core), before + 2, "whose files are gone");
+    is_reason(typed(core, build, "archive", "two", NULL, 0), CIB_REASON_DUPLICATE,
+              "from then on it is this claim's");
+    is_fine(upload(core, build, "two", NULL, NULL, 0), "a dialect that replaces does so");
+    is_str(contents(core, build->id, "archive"), "two", "all the same");
+    finish(core, build->id, "success");
+}
+
+/* What is not kept is gone when the caller is told so, however long its pool lives. */
+static void test_dropped(core_t *core)
+{
+    cib_build_t *build = running(core);
+    const char *const again[] = {"one", "two"};
+    int before = files(core);
+    cib_upload_t *made;
+
+    is_fine(typed(core, build, "archive", "one", NULL, 0), "an upload");
+    for (int i = 0; i < 2; i++) {
+        fine(cib_upload_begin(&core->ctx, build, &made), "begin");
+        fine(file(made, "metadata", "m", "m", 1), "metadata");
+        fine(file(made, "archive", "a", again[i], 3), "archive");
+        ok(!cib_upload_commit(made, NULL, 0, 0) == !i, "the %s bytes", i ? "wrong" : "same");
+        is_int(files(core), before + 1, "leave nothing");
+    }
+    fine(cib_upload_begin(&core->ctx, build, &made), "begin");
+    fine(file(made, "metadata", "m", "m", 1), "metadata");
+    fine(file(made, "junit", "j", "j", 1), "report");
+    is_fine(cib_upload_commit(made, NULL, 0, 0), "a report");
+    is_int(files(core), before + 2, "without the metadata");
+    finish(core, build->id, "success");
+}
+
+static void test_again_expired(core_t *core)
+{
+    cib_build_t *build = running(core);
+    int before = files(core);
+
+    is_fine(typed(core, build, "dotenv", "A=1", NULL, apr_time_now() - 1), "one that has expired");
+    is_str(types_of(core, build->id), "", "is none");
+    is_fine(typed(core, build, "dotenv", "A=2", NULL, apr_time_now() - 1), "others may come");
+    is_fine(typed(core, build, "dotenv", "A=2", NULL, 0), "and the same again");
+    is_str(contents(core, build->id, "dotenv"), "A=2", "to be had now");
+    is_int(files(core), before + 1, "alone");
+    finish(core, build->id, "success");
+}
+
+static void test_metadata(core_t *core)
+{
+    cib_build_t *build = running(core);
+    int before = files(core);
+
+    is_fine(upload(core, build, "one", "about one", NULL, 0), "an archive with metadata");
+    is_fine(typed(core, build, "junit", "report", "about it", 0), "a report with metadata");
+    is_str(contents(core, build->id, "metadata"), "about one", "that nobody asked for");
+    is_int(files(core), before + 3, "and nobody keeps");
+    is_fine(upload(core, build, "two", NULL, NULL, 0), "another archive, without");
+    is_str(types_of(core, build->id), "archive junit", "the metadata goes with the former");
+    is_int(files(core), before + 2, "and its file");
+    finish(core, build->id, "success");
+}
+
+/* What GitLab 14 and later ones know. */
+static const char *const known[] = {"trace",
+                                    "metrics_referee",
+                                    "network_referee",
+                                    "junit",
+                                    "metrics",
+                                    "dotenv",
+                                    "cobertura",
+                                    "jacoco",
+                                    "cluster_applications",
+                                    "cyclonedx",
+                                    "annotations",
+                                    "repository_xray",
+                                    "lsif",
+                                    "sast",
+                                    "secret_detection",
+                                    "dependency_scanning",
+                                    "container_scanning",
+                                    "cluster_image_scanning",
+                                    "dast",
+                                    "license_scanning",
+                                    "coverage_fuzzing",
+                                    "api_fuzzing",
+                                    "accessibility",
+                                    "codequality",
+                                    "performance",
+                                    "browser_performance",
+                                    "load_performance",
+                                    "terraform",
+                                    "requirements",
+                                    "requirements_v2"};
+#define KNOWN (int)(sizeof(known) / sizeof(*known))
+
+/* All that a build can have, and all of it goes together. */
+static cib_build_t *with_all_types(core_t *core)
+{
+    cib_build_t *build = running(core);
+    apr_array_header_t *artifacts;
+    int failed = 0;
+
+    is_fine(upload(core, build, "archive", "metadata", NULL, 0), "an archive");
+    for (int i = 0; i < KNOWN; i++)
+        failed += typed(core, build, known[i], known[i], NULL, 0) != CIB_OK;
+    is_int(failed, 0, "one of each type");
+    fine(cib_artifact_list(&core->ctx, build->id, &artifacts), "list");
+    is_int(artifacts->nelts, KNOWN + 2, "all are there");
+    finish(core, build->id, "success");
+    return build;
+}
+
+static void test_together(core_t *core)
+{
+    int before = files(core);
+    cib_build_t *build = with_all_types(core);
+    apr_int64_t freed, bytes = strlen("archive") + strlen("metadata");
+
+    for (int i = 0; i < KNOWN; i++)
+        bytes += (apr_int64_t)strlen(known[i]);
+    fine(cib_artifact_delete(&core->ctx, build->id, &freed), "delete");
+    is_int(freed, bytes, "all are deleted together");
+    build = with_all_types(core);
+    fine(cib_build_erase(&core->ctx, build->id), "erase");
+    is_str(types_of(core, build->id), "", "erased together");
+    build = with_all_types(core);
+    fine(cib_build_remove(&core->ctx, build->id, &freed), "remove");
+    is_int(freed, bytes, "and removed together");
+    is_int(files(core), before, "no file is left of any");
+}
+
+static void test_table(core_t *core)
+{
+    const cib_artifact_type_t *type = cib_artifact_type("junit");
+
+    (void)core;
+    ok(type && !strcmp(type->format, "gzip") && !strcmp(type->filename, "junit.xml"), "junit");
+    type = cib_artifact_type("archive");
+    ok(type && !strcmp(type->format, "zip") && !type->filename, "archive");
+    ok(!cib_artifact_type(NULL) && !cib_artifact_type("") && !cib_artifact_type("Archive"),
+       "and no others");
+    for (int i = 0; i < KNOWN; i++) {
+        type = cib_artifact_type(known[i]);
+        ok(type && cib_artifact_is_format(type->format), "%s has a format", known[i]);
+    }
+    ok(!cib_artifact_is_format(NULL) && !cib_artifact_is_format("tar"), "tar is none");
 }
 
 static void test_twice_and_types(core_t *core)
@@ -147,12 +353,15 @@ static void test_twice_and_types(core_t *core)
 
     fine(cib_upload_begin(&core->ctx, build, &made), "begin");
     is_reason(cib_upload_file(made, "../x", "zip", "n", &sink), CIB_REASON_INVALID, "no type");
-    is_reason(cib_upload_file(made, "junit", "tar", "n", &sink), CIB_REASON_INVALID, "no format");
-    is_fine(file(made, "code_quality", "C:\\x\\\xc3\xa4\n.gz", "q", 1), "another type");
     is_reason(cib_upload_file(made, "code_quality", "zip", "n", &sink), CIB_REASON_INVALID,
-              "twice");
-    is_fine(cib_upload_commit(made, NULL, 0), "committed");
-    is_str(contents(core, build->id, "code_quality"), "q", "by its own type");
+              "nor one that nobody knows");
+    is_reason(cib_upload_file(made, "junit", "tar", "n", &sink), CIB_REASON_INVALID, "no format");
+    is_fine(file(made, "codequality", "C:\\x\\\xc3\xa4\n.gz", "q", 1), "another type");
+    is_reason(cib_upload_file(made, "codequality", "zip", "n", &sink), CIB_REASON_INVALID, "twice");
+    is_reason(cib_upload_file(made, "junit", "zip", "n", &sink), CIB_REASON_INVALID,
+              "nor two of different types");
+    is_fine(cib_upload_commit(made, NULL, 0, 1), "committed");
+    is_str(contents(core, build->id, "codequality"), "q", "by its own type");
     is_str(contents(core, build->id, "archive"), NULL, "and no other");
 }
 
@@ -169,24 +378,21 @@ static void test_limits(core_t *core)
     is_reason(err, CIB_REASON_TOO_LARGE, "one byte more");
     ok(strstr(err->message, "2.4 KiB") != NULL, "names the limit: %s", err->message);
     is_int(files(core), before + 1, "leaves nothing");
-    is_fine(cib_artifact_allowed(&core->ctx, build, 0, 2500), "allowed");
-    is_fine(cib_artifact_allowed(&core->ctx, build, 0, -1), "of unknown size");
-    is_reason(cib_artifact_allowed(&core->ctx, build, 0, 2501), CIB_REASON_TOO_LARGE, "too large");
+    is_fine(cib_artifact_allowed(&core->ctx, build, 2500), "allowed");
+    is_fine(cib_artifact_allowed(&core->ctx, build, -1), "of unknown size");
+    is_reason(cib_artifact_allowed(&core->ctx, build, 2501), CIB_REASON_TOO_LARGE, "too large");
     core->limits.max_artifact_size = 0;
-    is_reason(cib_artifact_allowed(&core->ctx, build, 0, -1), CIB_REASON_TOO_LARGE,
-              "0 refuses all");
+    is_reason(cib_artifact_allowed(&core->ctx, build, -1), CIB_REASON_TOO_LARGE, "0 refuses all");
     core->limits.max_artifact_size = CIB_UNLIMITED;
     core->limits.min_free = APR_INT64_MAX;
-    is_reason(cib_artifact_allowed(&core->ctx, build, 0, 1), CIB_REASON_NO_SPACE, "a full disk");
+    is_reason(cib_artifact_allowed(&core->ctx, build, 1), CIB_REASON_NO_SPACE, "a full disk");
     is_reason(upload(core, build, "x", NULL, NULL, 0), CIB_REASON_NO_SPACE, "takes nothing");
     waiting = build_of(core, new_build(core, 0, 0));
-    err = cib_artifact_allowed(&core->ctx, waiting, 0, 1);
-    is_reason(err, CIB_REASON_FORBIDDEN, "not running comes before that");
-    is_str(err->message, "Build is not running!", "for an upload");
-    err = cib_artifact_allowed(&core->ctx, waiting, 1, 1);
-    is_str(err->message, "build is not running", "for authorize");
+    err = cib_artifact_allowed(&core->ctx, waiting, 1);
+    is_reason(err, CIB_REASON_NOT_RUNNING, "not running comes before that");
+    is_str(err->message, "Build is not running!", "and it says so");
     core->limits.artifacts = 0;
-    is_reason(cib_artifact_allowed(&core->ctx, waiting, 0, 1), CIB_REASON_NOT_ALLOWED,
+    is_reason(cib_artifact_allowed(&core->ctx, waiting, 1), CIB_REASON_NOT_ALLOWED,
               "switched off comes first");
     core->limits = cib_limits_default;
     core->limits.min_free = 0;
@@ -324,6 +530,12 @@ static void tests(const char *driver)
 
     test_lifecycle(core);
     test_refused(core);
+    test_again(core);
+    test_dropped(core);
+    test_again_expired(core);
+    test_metadata(core);
+    test_together(core);
+    test_table(core);
     test_twice_and_types(core);
     test_limits(core);
     test_expiry(core);

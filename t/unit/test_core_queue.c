@@ -12,38 +12,37 @@ static void test_authenticate(core_t *core)
     const char *token;
     cib_error_t *err;
 
-    is_reason(cib_build_authenticate(&core->ctx, 4711, "x", 1, 1, &build), CIB_REASON_NOTHING,
-              "an unknown build is said first");
-    is_reason(cib_build_authenticate(&core->ctx, id, NULL, 1, 1, &build), CIB_REASON_FORBIDDEN,
-              "no token");
+    is_reason(cib_build_authenticate(&core->ctx, 4711, "x", CIB_OPEN_PROJECT, &build),
+              CIB_REASON_NOTHING, "an unknown build is said first");
+    is_reason(cib_build_authenticate(&core->ctx, id, NULL, CIB_OPEN_PROJECT, &build),
+              CIB_REASON_FORBIDDEN, "no token");
     token = cib_token_build(storage, id, 0, core->pool);
-    is_reason(cib_build_authenticate(&core->ctx, id, token, 1, 1, &build), CIB_REASON_FORBIDDEN,
-              "the token of no claim");
-    is_fine(cib_build_authenticate(&core->ctx, id, core->project_token, 1, 1, &build),
+    is_reason(cib_build_authenticate(&core->ctx, id, token, CIB_OPEN_PROJECT, &build),
+              CIB_REASON_FORBIDDEN, "the token of no claim");
+    is_fine(cib_build_authenticate(&core->ctx, id, core->project_token, CIB_OPEN_PROJECT, &build),
             "the project's token");
-    is_reason(cib_build_authenticate(&core->ctx, id, core->project_token, 0, 1, &build),
+    is_reason(cib_build_authenticate(&core->ctx, id, core->project_token, 0, &build),
               CIB_REASON_FORBIDDEN, "not in v4");
     start(core, id);
     token = cib_token_build(storage, id, 1, core->pool);
-    is_fine(cib_build_authenticate(&core->ctx, id, token, 0, 1, &build), "the first claim's token");
+    is_fine(cib_build_authenticate(&core->ctx, id, token, 0, &build), "the first claim's token");
     is_int(build->id, id, "gives the build");
     fine(cib_build_requeue(&core->ctx, id, 1), "requeue");
-    is_fine(cib_build_authenticate(&core->ctx, id, token, 0, 1, &build), "also while it waits");
+    is_fine(cib_build_authenticate(&core->ctx, id, token, 0, &build), "also while it waits");
     start(core, id);
-    is_reason(cib_build_authenticate(&core->ctx, id, token, 0, 1, &build), CIB_REASON_FORBIDDEN,
+    is_reason(cib_build_authenticate(&core->ctx, id, token, 0, &build), CIB_REASON_FORBIDDEN,
               "not once there is a new claim");
     token = cib_token_build(storage, id, 2, core->pool);
     finish(core, id, "failed");
-    is_fine(cib_build_authenticate(&core->ctx, id, token, 0, 1, &build), "also after the end");
+    is_fine(cib_build_authenticate(&core->ctx, id, token, 0, &build), "also after the end");
     fine(cib_build_erase(&core->ctx, id), "erase");
-    err = cib_build_authenticate(&core->ctx, id, token, 0, 1, &build);
-    is_reason(err, CIB_REASON_FORBIDDEN, "erased");
+    err = cib_build_authenticate(&core->ctx, id, token, 0, &build);
+    is_reason(err, CIB_REASON_ERASED, "erased");
     is_str(err->message, "Build has been erased!", "and it says so");
-    is_fine(cib_build_authenticate(&core->ctx, id, token, 0, 0, &build), "where that matters");
-    is_str(cib_build_authenticate(&core->ctx, id, "x", 0, 1, &build)->message, NULL,
+    is_str(cib_build_authenticate(&core->ctx, id, "x", 0, &build)->message, NULL,
            "a wrong token learns nothing of it");
     sql(core, "UPDATE projects SET removing = 1 WHERE id = %d", (int)core->project);
-    err = cib_build_authenticate(&core->ctx, id, token, 0, 1, &build);
+    err = cib_build_authenticate(&core->ctx, id, token, 0, &build);
     is_str(err ? err->message : NULL, "Project has been deleted!", "a project being removed");
     sql(core, "UPDATE projects SET removing = 0 WHERE id = %d", (int)core->project);
 }
@@ -75,7 +74,7 @@ static void test_tokens(core_t *core)
     is_reason(cib_runner_authenticate(&core->ctx, "", &runner), CIB_REASON_FORBIDDEN,
               "an empty one");
     is_reason(cib_runner_authenticate(&core->ctx, NULL, &runner), CIB_REASON_FORBIDDEN, "none");
-    fine(cib_runner_rotate(&core->ctx, core->shared, &token), "rotate");
+    fine(cib_runner_rotate(&core->ctx, core->shared, CIB_TOKEN_CREATED, &token), "rotate");
     is_reason(cib_runner_authenticate(&core->ctx, core->runner_token, &runner),
               CIB_REASON_FORBIDDEN, "the one before a rotation");
     is_fine(cib_runner_authenticate(&core->ctx, token, &runner), "the one after it");
@@ -107,7 +106,7 @@ static void test_register(core_t *core)
     is_reason(cib_runner_register(&core->ctx, "nobody", &fresh, &id, &token), CIB_REASON_FORBIDDEN,
               "nobody's token");
     fresh.run_untagged = 0;
-    is_reason(cib_runner_register(&core->ctx, instance, &fresh, &id, &token), CIB_REASON_NOTHING,
+    is_reason(cib_runner_register(&core->ctx, instance, &fresh, &id, &token), CIB_REASON_INVALID,
               "no tags and no untagged builds");
     is_reason(cib_runner_register(&core->ctx, "nobody", &fresh, &id, &token), CIB_REASON_FORBIDDEN,
               "a wrong token comes first");
@@ -223,11 +222,18 @@ static void test_raised_meanwhile(core_t *core)
     ok(strcmp(cib_queue_value(&ctx, core->runner), value) != 0, "what came meanwhile makes it old");
 }
 
+static void set_active(core_t *core, apr_int64_t id, int active)
+{
+    cib_runner_change_t change = CIB_RUNNER_UNCHANGED;
+
+    change.active = active;
+    fine(cib_runner_set(&core->ctx, id, &change), "pause or resume");
+}
+
 static void test_last_update(core_t *core)
 {
     const char *value, *next, *token;
     apr_int64_t id, other = new_runner(core, "deploy", 0, 0, &token);
-    cib_runner_t *paused;
     cib_claim_t claimed;
     int sqlite = strcmp(core->fx->driver, "sqlite3") == 0;
 
@@ -265,16 +271,13 @@ static void test_last_update(core_t *core)
     value = cib_queue_value(&core->ctx, core->runner);
     is_int(claim(core), id, "claim");
     is_str(cib_queue_value(&core->ctx, core->runner), value, "a claim does not");
-    paused = runner_of(core, core->shared);
-    paused->active = 0;
-    fine(cib_runner_set(&core->ctx, paused), "pause");
+    set_active(core, core->shared, 0);
     ok(strcmp(cib_queue_value(&core->ctx, core->runner), value) != 0, "its settings do");
     new_build(core, 0, 0);
     is_reason(cib_queue_claim(&core->ctx, runner_of(core, core->shared), NULL, &claimed),
               CIB_REASON_NOTHING, "a paused runner gets nothing");
     ok(!claimed.last_update, "and no value");
-    paused->active = 1;
-    fine(cib_runner_set(&core->ctx, paused), "resume");
+    set_active(core, core->shared, 1);
     ok(claim(core) != 0, "until it is resumed");
 }
 
@@ -289,17 +292,15 @@ static const char *why(core_t *core, apr_int64_t id)
 static void test_reasons(core_t *core)
 {
     apr_int64_t old = core->project, id, tagged, specific;
-    cib_project_t *project;
-    cib_runner_t *runner;
+    cib_project_change_t change = CIB_PROJECT_UNCHANGED;
     const char *token;
 
     core->project = new_project(core, "https://example.org/r.git");
     id = new_build(core, 0, 0);
     fine(cib_runner_contact(&core->ctx, runner_of(core, core->shared), NULL), "contact");
     is_str(why(core, id), "", "a runner could take it");
-    fine(cib_project_get(&core->ctx, core->project, &project), "get");
-    project->shared_runners_enabled = 0;
-    fine(cib_project_set(&core->ctx, project), "set");
+    change.shared_runners_enabled = 0;
+    fine(cib_project_set(&core->ctx, core->project, &change), "set");
     is_str(why(core, id),
            "there is no runner for the project;shared runners are switched off for the project",
            "shared runners off");
@@ -312,16 +313,13 @@ static void test_reasons(core_t *core)
            "tags missing together");
     tagged = tagged_build(core, "b");
     is_str(why(core, tagged), "no runner that could take it is online", "none online");
-    runner = runner_of(core, specific);
-    runner->active = 0;
-    fine(cib_runner_set(&core->ctx, runner), "pause");
+    set_active(core, specific, 0);
     is_str(why(core, tagged), "all runners that could take it are paused", "all paused");
-    runner->active = 1;
-    fine(cib_runner_set(&core->ctx, runner), "resume");
-    fine(cib_runner_contact(&core->ctx, runner, NULL), "contact");
+    set_active(core, specific, 1);
+    fine(cib_runner_contact(&core->ctx, runner_of(core, specific), NULL), "contact");
     is_str(why(core, tagged), "", "one online");
-    project->builds_enabled = 0;
-    fine(cib_project_set(&core->ctx, project), "set");
+    change.builds_enabled = 0;
+    fine(cib_project_set(&core->ctx, core->project, &change), "set");
     is_str(why(core, tagged), "builds are switched off for the project", "builds off");
     fine(cib_build_cancel(&core->ctx, tagged), "cancel");
     is_str(why(core, tagged), "", "nothing is pending");
@@ -335,7 +333,8 @@ static void test_description(core_t *core)
     apr_array_header_t *variables = apr_array_make(core->pool, 3, sizeof(cib_variable_t));
     apr_array_header_t *needs = apr_array_make(core->pool, 1, sizeof(apr_int64_t));
     apr_array_header_t *ids = apr_array_make(core->pool, 1, sizeof(apr_int64_t));
-    cib_variable_t secret = {"S", "hidden-value", 0}, open = {"P", "public", 1};
+    cib_variable_t secret = {.key = "S", .value = "hidden-value", .is_public = 0},
+                   open = {.key = "P", .value = "public", .is_public = 1};
     cib_build_new_t fresh = {.project_id = core->project,
                              .sha = SHA,
                              .commands = "a\nb",
@@ -344,7 +343,7 @@ static void test_description(core_t *core)
                              .needs = needs};
     apr_int64_t need = ended_build(core, "success"), id, again;
     cib_description_t *about;
-    cib_project_t *project;
+    cib_project_change_t change = CIB_PROJECT_UNCHANGED;
     cib_error_t *err;
 
     APR_ARRAY_PUSH(variables, cib_variable_t) = secret;
@@ -357,7 +356,9 @@ static void test_description(core_t *core)
     is_str(about->token, cib_token_build(core->fx->storage, id, 1, core->pool), "its token");
     is_str(about->repo_url, "https://example.org/p.git", "no token in the URL");
     is_str(about->commands, "a\nb", "its commands");
-    is_str(json_object_get_string(json_object_object_get(about->options, "image")), "x", "options");
+    is_str(json_object_get_string(
+               json_object_object_get(json_object_object_get(about->options, "image"), "name")),
+           "x", "options");
     is_int(about->runner->id, core->shared, "its runner");
     is_int(about->variables->nelts, 2, "variables");
     is_str(APR_ARRAY_IDX(about->variables, 0, cib_variable_t *)->key, "P", "the public first");
@@ -365,17 +366,16 @@ static void test_description(core_t *core)
     is_int(APR_ARRAY_IDX(about->dependencies, 0, cib_dependency_t *)->build->id, need, "its need");
     is_str(APR_ARRAY_IDX(about->dependencies, 0, cib_dependency_t *)->token,
            cib_token_build(core->fx->storage, need, 1, core->pool), "with that one's token");
-    fine(cib_project_get(&core->ctx, core->project, &project), "get");
-    project->repo_auth_token = 1;
-    fine(cib_project_set(&core->ctx, project), "set");
+    change.repo_auth_token = 1;
+    fine(cib_project_set(&core->ctx, core->project, &change), "set");
     fine(cib_describe(&core->ctx, id, &about), "describe");
     is_str(about->repo_url,
            apr_psprintf(core->pool, "https://gitlab-ci-token:%s@example.org/p.git", about->token),
            "the token in the URL where the project wants it");
-    project->repo_url = "https://me@example.org/p.git";
-    fine(cib_project_set(&core->ctx, project), "set");
+    change.repo_url = "https://me@example.org/p.git";
+    fine(cib_project_set(&core->ctx, core->project, &change), "set");
     fine(cib_describe(&core->ctx, id, &about), "describe");
-    is_str(about->repo_url, project->repo_url, "not where there is user info");
+    is_str(about->repo_url, change.repo_url, "not where there is user info");
     finish(core, id, "failed");
     fine(cib_build_retry(&core->ctx, id, &again), "retry");
     start(core, again);

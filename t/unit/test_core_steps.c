@@ -78,8 +78,9 @@ static void test_pairs(core_t *core)
 static void test_guard(core_t *core)
 {
     apr_int64_t id = new_build(core, 0, 0);
+    const cib_ending_t success = {.state = "success", .bytesize = -1};
     cib_build_t *first;
-    int moved;
+    cib_ended_e ended;
 
     start(core, id);
     first = build_of(core, id);
@@ -89,8 +90,8 @@ static void test_guard(core_t *core)
     is_int(build_of(core, id)->runner_id, 0, "nobody's");
     start(core, id);
     is_int(build_of(core, id)->claim, 2, "the second claim");
-    fine(cib_build_finish(&core->ctx, first, "success", NULL, 0, 0, &moved), "finish");
-    is_int(moved, 0, "the first claim's end does not count");
+    fine(cib_build_finish(&core->ctx, first, &success, &ended), "finish");
+    is_int(ended, CIB_ENDED_NOT, "the first claim's end does not count");
     fine(cib_build_requeue(&core->ctx, id, 1), "requeue");
     fine(cib_build_fail(&core->ctx, id, 1, "runner_lost"), "fail");
     is_str(status_of(core, id), "running", "nor anything else of it");
@@ -119,16 +120,19 @@ static void test_reasons(core_t *core)
 {
     apr_int64_t id = ended_build(core, "failed");
     cib_build_t *build = build_of(core, id);
-    int moved;
+    const cib_ending_t ending = {.state = "failed",
+                                 .failure_reason = "runner_system_failure",
+                                 .has_exit_code = 1,
+                                 .exit_code = 137,
+                                 .bytesize = -1};
+    cib_ended_e ended;
 
-    is_str(build->failure_reason, "script_failure", "the reason by default");
+    is_str(build->failure_reason, "unknown_failure", "the reason by default");
     ok(build->finished_at >= build->started_at && build->started_at >= build->queued_at,
        "each step has its time");
     id = new_build(core, 0, 0);
     start(core, id);
-    fine(cib_build_finish(&core->ctx, build_of(core, id), "failed", "runner_system_failure", 1, 137,
-                          &moved),
-         "finish");
+    fine(cib_build_finish(&core->ctx, build_of(core, id), &ending, &ended), "finish");
     build = build_of(core, id);
     is_str(build->failure_reason, "runner_system_failure", "a reason as given");
     is_int(build->has_exit_code ? build->exit_code : -1, 137, "and the exit code");
@@ -217,6 +221,45 @@ static void test_retry_of_dependents(core_t *core)
     is_str(status_of(core, after), "skipped", "skipped where one is not");
 }
 
+/* A retry has the place of what it is a copy of: only the newest is reopened, and runs once. */
+static void test_retry_of_skipped(core_t *core)
+{
+    apr_int64_t a = ended_build(core, "failed"), b = new_build(core, a, 0);
+    apr_int64_t c = new_build(core, b, 0), d = new_build(core, c, 0);
+    apr_int64_t a2, a3, b2, b3, c2;
+    apr_array_header_t *needs;
+
+    fine(cib_build_retry(&core->ctx, b, &b2), "retry");
+    is_str(status_of(core, b2), "skipped", "what it needs has failed still");
+    fine(cib_build_retry(&core->ctx, b2, &b3), "retry");
+    fine(cib_build_retry(&core->ctx, c, &c2), "retry");
+    fine(cib_build_retry(&core->ctx, a, &a2), "retry");
+    is_str(status_of(core, b), "skipped", "a skipped build that was retried is not reopened");
+    is_str(status_of(core, b2), "skipped", "nor its retry that was retried");
+    is_str(status_of(core, b3), "created", "but the newest one");
+    is_str(status_of(core, c), "skipped", "nor one that needs it and was retried");
+    is_str(status_of(core, c2), "created", "but its retry");
+    is_str(status_of(core, d), "created", "and what waits for it");
+    fine(cib_build_needs(&core->ctx, b, &needs), "needs");
+    is_int(APR_ARRAY_IDX(needs, 0, apr_int64_t), a, "it keeps what it needed");
+    fine(cib_build_needs(&core->ctx, d, &needs), "needs");
+    is_int(APR_ARRAY_IDX(needs, 0, apr_int64_t), c2, "the others need the retry");
+    start(core, a2);
+    finish(core, a2, "success");
+    is_int(claim(core), b3, "which runs");
+    is_int(claim(core), 0, "alone");
+    finish(core, b3, "success");
+    is_int(claim(core), c2, "then its dependent");
+    finish(core, c2, "success");
+    is_int(claim(core), d, "and that one's");
+    finish(core, d, "success");
+    fine(cib_build_retry(&core->ctx, a, &a3), "retry");
+    is_str(status_of(core, b), "skipped", "whatever is retried once more");
+    start(core, a3);
+    finish(core, a3, "success");
+    is_int(claim(core), 0, "nothing runs twice");
+}
+
 /* --- two needs that end at one moment in two transactions */
 
 typedef struct race_t {
@@ -230,12 +273,13 @@ static race_t race;
 
 static void end_one(fixture_t *fx, int number, apr_pool_t *pool)
 {
+    const cib_ending_t ending = {.state = race.states[number], .bytesize = -1};
     cib_ctx_t ctx = race.core->ctx;
+    cib_ended_e ended;
 
     ctx.pool = pool;
-    fine(cib_build_finish(&ctx, race.needs[number], race.states[number], NULL, 0, 0,
-                          &race.moved[number]),
-         "finish");
+    fine(cib_build_finish(&ctx, race.needs[number], &ending, &ended), "finish");
+    race.moved[number] = ended == CIB_ENDED;
 }
 
 static void test_race(core_t *core)
@@ -335,7 +379,7 @@ static void test_validation(core_t *core)
         "{\"image\":7}",
     };
     cib_build_new_t good = {.project_id = core->project, .sha = SHA}, bad = good;
-    cib_variable_t variable = {"K", "v", 0};
+    cib_variable_t variable = {.key = "K", .value = "v", .is_public = 0};
     apr_array_header_t *variables = apr_array_make(core->pool, 1, sizeof(cib_variable_t));
     apr_array_header_t *ids = apr_array_make(core->pool, 1, sizeof(apr_int64_t));
 
@@ -404,6 +448,67 @@ static void test_many(core_t *core)
                         APR_ARRAY_IDX(ids, 0, apr_int64_t) - 1, -1, &pending),
          "list");
     is_int(pending->nelts, 1203, "all pending");
+}
+
+/* Equal builds that need one, or several. */
+static void add_needing(core_t *core, const apr_array_header_t *needs, int count,
+                        apr_array_header_t *ids)
+{
+    cib_build_new_t fresh = {.project_id = core->project, .sha = SHA, .needs = needs};
+
+    fine(cib_build_add(&core->ctx, &fresh, count, ids), "add");
+}
+
+static int count_in(core_t *core, const apr_array_header_t *ids, cib_status_e status)
+{
+    int count = 0;
+
+    for (int i = 0; i < ids->nelts; i++)
+        count += build_of(core, APR_ARRAY_IDX(ids, i, apr_int64_t))->status == status;
+    return count;
+}
+
+/* As many as wait for one build, in the transaction that ends it. */
+static void test_many_dependents(core_t *core)
+{
+    apr_array_header_t *first = apr_array_make(core->pool, 1, sizeof(apr_int64_t));
+    apr_array_header_t *second = apr_array_make(core->pool, 1, sizeof(apr_int64_t));
+    apr_array_header_t *third = apr_array_make(core->pool, 1, sizeof(apr_int64_t));
+    apr_array_header_t *needs = apr_array_make(core->pool, 2, sizeof(apr_int64_t));
+    apr_array_header_t *two = apr_array_make(core->pool, 2, sizeof(apr_int64_t));
+    apr_int64_t old = core->project, a, again;
+
+    core->project = new_project(core, "https://example.org/many.git");
+    a = new_build(core, 0, 0);
+    APR_ARRAY_PUSH(needs, apr_int64_t) = a;
+    add_needing(core, needs, 700, first);
+    APR_ARRAY_PUSH(two, apr_int64_t) = APR_ARRAY_IDX(first, 0, apr_int64_t);
+    APR_ARRAY_PUSH(two, apr_int64_t) = APR_ARRAY_IDX(first, 1, apr_int64_t);
+    add_needing(core, two, 2, second);
+    APR_ARRAY_PUSH(needs, apr_int64_t) = APR_ARRAY_IDX(first, 0, apr_int64_t);
+    add_needing(core, needs, 700, third);
+    fine(cib_build_cancel(&core->ctx, a), "cancel");
+    is_int(count_in(core, first, CIB_SKIPPED), 700, "all who need it are skipped");
+    is_int(count_in(core, second, CIB_SKIPPED), 2, "and who needs some of those");
+    is_int(count_in(core, third, CIB_SKIPPED), 700, "and who needs it and one of those");
+    fine(cib_build_retry(&core->ctx, a, &again), "retry");
+    is_int(count_in(core, first, CIB_CREATED) + count_in(core, second, CIB_CREATED) +
+               count_in(core, third, CIB_CREATED),
+           1402, "all are reopened");
+    start(core, again);
+    finish(core, again, "success");
+    is_int(count_in(core, first, CIB_PENDING), 700, "all who need it are pending");
+    is_int(count_in(core, second, CIB_CREATED) + count_in(core, third, CIB_CREATED), 702,
+           "the others wait for those");
+    start(core, APR_ARRAY_IDX(two, 0, apr_int64_t));
+    finish(core, APR_ARRAY_IDX(two, 0, apr_int64_t), "success");
+    is_int(count_in(core, third, CIB_PENDING), 700, "until that has ended");
+    is_int(count_in(core, second, CIB_CREATED), 2, "or");
+    start(core, APR_ARRAY_IDX(two, 1, apr_int64_t));
+    finish(core, APR_ARRAY_IDX(two, 1, apr_int64_t), "success");
+    is_int(count_in(core, second, CIB_PENDING), 2, "all of those have");
+    fine(cib_project_remove(&core->ctx, core->project), "remove");
+    core->project = old;
 }
 
 /* --- going */
@@ -492,11 +597,13 @@ static void tests(const char *driver)
     test_needs(core);
     test_skip_and_reopen(core);
     test_retry_of_dependents(core);
+    test_retry_of_skipped(core);
     test_race(core);
     test_race_adding(core);
     test_remove_runner_late(core);
     test_validation(core);
     test_many(core);
+    test_many_dependents(core);
     test_remove_project(core);
     test_remove_runner(core);
     core_done(core);

@@ -40,9 +40,14 @@ static void test_random(apr_pool_t *pool)
 {
     const char *one = NULL, *two = NULL;
 
-    ok(!cib_token_random(&one, pool) && !cib_token_random(&two, pool), "random tokens");
-    ok(cib_is_hex(one, 40) && cib_is_hex(two, 40), "of 40 hex digits");
-    ok(strcmp(one, two) != 0, "differ");
+    ok(!cib_token_runner(CIB_TOKEN_REGISTERED, &one, pool) &&
+           !cib_token_runner(CIB_TOKEN_CREATED, &two, pool),
+       "random tokens");
+    ok(cib_is_hex(one, 40), "one of 40 hex digits");
+    ok(strncmp(two, "glrt-", 5) == 0 && cib_is_hex(two + 5, 40), "one that shows where it is from");
+    ok(strcmp(one, two + 5) != 0, "differ");
+    is_int(cib_token_runner_kind(one), CIB_TOKEN_REGISTERED, "the kind of the one");
+    is_int(cib_token_runner_kind(two), CIB_TOKEN_CREATED, "and of the other");
 }
 
 static void test_seals(apr_pool_t *pool)

@@ -11,8 +11,9 @@ static cib_build_t *running(core_t *core)
 {
     apr_array_header_t *variables = apr_array_make(core->pool, 2, sizeof(cib_variable_t));
     apr_array_header_t *ids = apr_array_make(core->pool, 1, sizeof(apr_int64_t));
-    cib_variable_t secret = {"S", SECRET, 0}, shorter = {"T", "short", 0},
-                   open = {"P", "public-value", 1};
+    cib_variable_t secret = {.key = "S", .value = SECRET, .is_public = 0},
+                   shorter = {.key = "T", .value = "short", .is_public = 0},
+                   open = {.key = "P", .value = "public-value", .is_public = 1};
     cib_build_new_t fresh = {.project_id = core->project, .sha = SHA, .variables = variables};
 
     APR_ARRAY_PUSH(variables, cib_variable_t) = secret;

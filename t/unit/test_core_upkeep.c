@@ -1,4 +1,5 @@
 /* What time does, and what `check` sees. */
+#include "../../src/core/removal.h"
 #include "core/cib_artifact.h"
 #include "core/cib_upkeep.h"
 #include "core_fixture.h"
@@ -90,7 +91,7 @@ static void store(core_t *core, apr_int64_t id, const char *type, apr_time_t exp
     fine(cib_upload_file(upload, type, "zip", "a.zip", &sink), "file");
     fine(sink->write(sink->baton, "12345", 5), "write");
     fine(cib_upload_file_end(upload), "end");
-    fine(cib_upload_commit(upload, NULL, expire_at), "commit");
+    fine(cib_upload_commit(upload, NULL, expire_at, 1), "commit");
 }
 
 static int has(core_t *core, apr_int64_t id, const char *type)
@@ -212,6 +213,136 @@ static void test_history(core_t *core)
     removed = turn(core, apr_time_now() + SECONDS(3700), now + SECONDS(3700), 0).removed;
     ok(removed >= 1, "removed later");
     is_reason(cib_build_get(&core->ctx, needed, &build), CIB_REASON_NO_RECORD, "with it");
+    core->limits.history = CIB_UNLIMITED;
+}
+
+static void forget_it(core_t *core)
+{
+    apr_time_t then = apr_time_now() + SECONDS(3700);
+
+    turn(core, then, then, 0);
+}
+
+/* A build that needs what is history is being added, on PostgreSQL up to before its COMMIT. */
+static void test_history_needed_meanwhile(core_t *core)
+{
+    apr_int64_t old = ended_build(core, "success"), first = new_build(core, 0, 0), id;
+    apr_array_header_t *ids = apr_array_make(core->pool, 1, sizeof(apr_int64_t));
+    apr_array_header_t *needs;
+    cib_build_t *build;
+    rival_t rival;
+    int removed = 0;
+
+    APR_ARRAY_PUSH(ids, apr_int64_t) = old;
+    start(core, first);
+    id = new_build(core, first, core->fx->schema ? 0 : old);
+    if (core->fx->schema) {
+        core->limits.history = SECONDS(3600);
+        rival_begin(core, &rival);
+        rival_says(&rival, "SELECT 1 FROM builds WHERE id = %d FOR NO KEY UPDATE", (int)old);
+        rival_says(&rival, "INSERT INTO build_needs (build_id, needs_id) VALUES (%d, %d)", (int)id,
+                   (int)old);
+        rival_ends_during(core, &rival, forget_it);
+        core->limits.history = CIB_UNLIMITED;
+    }
+    fine(cib_builds_remove(&core->ctx, ids, CIB_REMOVE_UNNEEDED, &removed, NULL), "remove");
+    is_int(removed, 0, "what somebody needs by now stays");
+    fine(cib_build_needs(&core->ctx, id, &needs), "needs");
+    is_int(needs->nelts, 2, "and is needed");
+    fine(cib_build_cancel(&core->ctx, id), "cancel");
+    fine(cib_builds_remove(&core->ctx, ids, CIB_REMOVE_UNNEEDED, &removed, NULL), "remove");
+    is_int(removed, 1, "until that one has ended");
+    is_reason(cib_build_get(&core->ctx, old, &build), CIB_REASON_NO_RECORD, "then it goes");
+    finish(core, first, "success");
+}
+
+/* --- tag sets that were made up for one build each */
+
+/* Read behind everybody's back. */
+static int count(core_t *core, const char *from)
+{
+    rival_t rival;
+    int number;
+
+    rival_begin(core, &rival);
+    number = rival_says(&rival, "SELECT count(*) FROM %s", from);
+    apr_dbd_close(rival.driver, rival.handle);
+    return number;
+}
+
+static apr_int64_t ended_with_tags(core_t *core, const char *tags)
+{
+    apr_array_header_t *list = apr_array_make(core->pool, 1, sizeof(const char *));
+    apr_array_header_t *ids = apr_array_make(core->pool, 1, sizeof(apr_int64_t));
+    cib_build_new_t fresh = {.project_id = core->project, .sha = SHA, .tags = list};
+
+    APR_ARRAY_PUSH(list, const char *) = tags;
+    fine(cib_build_add(&core->ctx, &fresh, 1, ids), "add");
+    fine(cib_build_cancel(&core->ctx, APR_ARRAY_IDX(ids, 0, apr_int64_t)), "cancel");
+    return APR_ARRAY_IDX(ids, 0, apr_int64_t);
+}
+
+static void test_tagsets(core_t *core)
+{
+    const char *token;
+    apr_int64_t runner = new_runner(core, "made,up,for", 0, core->project, &token), id;
+    int tagsets = count(core, "tagsets"), takes = count(core, "takes");
+    cib_build_t *build;
+
+    ended_with_tags(core, "made");
+    ended_with_tags(core, "made,up");
+    id = ended_with_tags(core, "made,up,for");
+    ended_with_tags(core, "made,up,for");
+    is_int(count(core, "tagsets") - tagsets, 3, "three new lists of tags");
+    is_int(count(core, "takes") - takes, 3, "that a runner may take");
+    fine(cib_build_remove(&core->ctx, id, NULL), "remove");
+    is_int(count(core, "tagsets") - tagsets, 3, "all are kept while a build names them");
+    core->limits.history = SECONDS(3600);
+    forget_it(core);
+    core->limits.history = CIB_UNLIMITED;
+    is_int(count(core, "tagsets t WHERE NOT EXISTS "
+                       "(SELECT 1 FROM builds b WHERE b.tagset_id = t.id)"),
+           0, "and go with the last build that names them");
+    is_int(count(core, "takes t WHERE NOT EXISTS "
+                       "(SELECT 1 FROM tagsets s WHERE s.id = t.tagset_id)"),
+           0, "with who may take them");
+    id = ended_with_tags(core, "made");
+    is_str(build_of(core, id)->tags, "made", "they can come back");
+    fine(cib_runner_remove(&core->ctx, runner), "remove the runner");
+    fine(cib_build_remove(&core->ctx, id, NULL), "remove");
+    is_reason(cib_build_get(&core->ctx, id, &build), CIB_REASON_NO_RECORD, "and go again");
+}
+
+static void add_late(core_t *core)
+{
+    ended_with_tags(core, "late");
+}
+
+/* On PostgreSQL a build with the tags is being added, or is the last one being removed. */
+static void test_tagsets_meanwhile(core_t *core)
+{
+    apr_int64_t id = ended_with_tags(core, "late");
+    rival_t rival;
+
+    core->limits.history = SECONDS(3600);
+    rival_begin(core, &rival);
+    rival_says(&rival,
+               "INSERT INTO builds (project_id, status, name, stage, ref, tag, sha, tagset_id, "
+               "timeout, created_at) SELECT project_id, 'created', 'late', stage, ref, tag, sha, "
+               "tagset_id, timeout, created_at FROM builds WHERE id = %d",
+               (int)id);
+    rival_ends_during(core, &rival, forget_it);
+    is_int(count(core, "tagsets WHERE tags = 'late'"), 1, "tags of a build that comes meanwhile");
+    is_int(count(core, "builds WHERE name = 'late'"), 1, "  which is there");
+    is_int(count(core, "builds WHERE name = 'build' AND tagset_id IN "
+                       "(SELECT id FROM tagsets WHERE tags = 'late')"),
+           0, "  while the old one is gone");
+    sql(core, "DELETE FROM builds WHERE name = 'late'");
+    rival_begin(core, &rival);
+    rival_says(&rival, "DELETE FROM tagsets WHERE tags = 'late'");
+    rival_ends_during(core, &rival, add_late);
+    is_int(count(core, "builds b JOIN tagsets t ON t.id = b.tagset_id WHERE t.tags = 'late'"), 1,
+           "a build whose tags are forgotten meanwhile makes them known again");
     core->limits.history = CIB_UNLIMITED;
 }
 
@@ -433,6 +564,32 @@ static void test_check(core_t *core)
     is_int(check(core, 0, &seen), 0, "clean again");
 }
 
+/* Rows of the queue in another place than the build's own. */
+static void test_check_lanes(core_t *core)
+{
+    apr_int64_t moved = new_build(core, 0, 0), twice = new_build(core, 0, 0);
+    apr_int64_t over = ended_with_tags(core, "other");
+    seen_t seen;
+
+    sql(core, "UPDATE queue SET tagset_id = 4711 WHERE build_id = %d", (int)moved);
+    sql(core,
+        "INSERT INTO queue (tagset_id, project_id, build_id) SELECT tagset_id, 4711, id "
+        "FROM builds WHERE id = %d",
+        (int)twice);
+    sql(core, "INSERT INTO queue (tagset_id, project_id, build_id) VALUES (4711, 4711, %d)",
+        (int)over);
+    sql(core, "INSERT INTO queue (tagset_id, project_id, build_id) VALUES (1, 1, 987654321)");
+    is_int(check(core, 0, &seen), 5, "all faults");
+    is_int(seen.kinds[3], 5, "are the queue's");
+    is_int(check(core, 1, &seen), 5, "the same, repaired");
+    is_int(check(core, 0, &seen), 0, "clean");
+    is_int(claim(core), moved, "what was in another place is handed out");
+    is_int(claim(core), twice, "and what was in two");
+    is_int(claim(core), 0, "once");
+    finish(core, moved, "success");
+    finish(core, twice, "success");
+}
+
 static void tests(const char *driver)
 {
     core_t *core = core_new(driver);
@@ -441,11 +598,16 @@ static void tests(const char *driver)
     test_expired(core);
     test_replaced_meanwhile(core);
     test_history(core);
+    test_history_needed_meanwhile(core);
+    test_tagsets(core);
+    if (core->fx->schema)
+        test_tagsets_meanwhile(core);
     test_lease(core);
     test_orphans(core);
     test_strangers(core);
     test_jam(core);
     test_check(core);
+    test_check_lanes(core);
     core_done(core);
 }
 

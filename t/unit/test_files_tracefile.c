@@ -87,10 +87,15 @@ static cib_trace_state_t stat_of(apr_pool_t *pool, apr_int64_t id)
 
 static int log_is(apr_pool_t *pool, apr_int64_t id, apr_int64_t want)
 {
-    size_t len = 0;
-    char *log = slurp(path_of(pool, id, ".log"), &len, pool);
+    apr_size_t got = 0;
+    apr_file_t *log;
+    char *data = apr_palloc(pool, (apr_size_t)want + 1);
 
-    return log && len == (size_t)want && memcmp(log, pattern(pool, 0, len), len) == 0;
+    if (cib_tracefile_open(&log, storage, id, pool) != APR_SUCCESS)
+        return 0;
+    apr_file_read_full(log, data, (apr_size_t)want + 1, &got);
+    apr_file_close(log);
+    return got == (apr_size_t)want && memcmp(data, pattern(pool, 0, got), got) == 0;
 }
 
 static void test_life(apr_pool_t *pool)
@@ -201,6 +206,28 @@ static void test_torn(apr_pool_t *parent)
     is_rv(append_to(parent, 22, 1500, 50), APR_SUCCESS, "a torn one, and the next append");
     is_int(stat_of(parent, 22).received, 1500, "... goes on from the one before");
     ok(log_is(parent, 22, 1500), "... and cuts what the torn one spoke of");
+}
+
+/* Noise that looks like a record of the highest numbers: none is left for what comes after it. */
+static void test_noise(apr_pool_t *pool)
+{
+    for (apr_uint64_t below = 0; below < 6; below++) {
+        const char *path = path_of(pool, 90, ".state");
+        apr_uint64_t number = UINT64_MAX - below;
+        char *noise = apr_pcalloc(pool, PLACE + RECORD);
+        char *record = noise + (number % 2 ? PLACE : 0);
+
+        append_to(pool, 90, 10, 0);
+        memcpy(record, "CIBtrc1", 8);
+        memcpy(record + 8, &number, sizeof(number));
+        spew(path, noise, PLACE + RECORD);
+        is_int(stat_of(pool, 90).received, 0, "noise of the last number but %d is none",
+               (int)below);
+        for (int i = 1; i <= 4; i++) {
+            is_rv(append_to(pool, 90, i * 100, 10), APR_SUCCESS, "append %d after it", i);
+            is_int(stat_of(pool, 90).received, i * 100, "... is in force");
+        }
+    }
 }
 
 static void test_cut_state(apr_pool_t *parent)
@@ -441,6 +468,39 @@ static void test_replace(apr_pool_t *parent, apr_int64_t id)
     ok(log_is(parent, id, 3200), "... in the same log");
 }
 
+/* Killed between the new log and the state that names it. */
+static void test_unfinished_replace(apr_pool_t *pool)
+{
+    const apr_int64_t id = 41;
+    cib_trace_state_t state;
+    cib_tracefile_t *trace;
+    apr_file_t *spool;
+
+    append_to(pool, id, 700, 1);
+    spew(path_of(pool, id, ".log2"), "what nobody acknowledged", 24);
+    is_int(stat_of(pool, id).stored, 700, "a log that no state names does not count");
+    ok(log_is(pool, id, 700), "... nor is it read");
+    append_to(pool, id, 800, 2);
+    ok(log_is(pool, id, 800), "... nor written to");
+    cib_tracefile_spool(&spool, storage, id, pool);
+    apr_file_write_full(spool, pattern(pool, 0, 90), 90, NULL);
+    cib_tracefile_lock(&trace, storage, id, &state, pool);
+    state = state_of(pool, 90, 9);
+    is_rv(cib_tracefile_replace(trace, spool, &state), APR_SUCCESS, "the next one takes its place");
+    cib_tracefile_close(trace);
+    ok(log_is(pool, id, 90), "... and counts");
+    ok(!exists(path_of(pool, id, ".log")), "... and the one before is gone");
+    spew(path_of(pool, id, ".log"), "what could not be removed", 25);
+    is_int(stat_of(pool, id).stored, 90, "an old log does not come back");
+    cib_tracefile_lock(&trace, storage, id, &state, pool);
+    is_rv(cib_tracefile_sync(trace), APR_SUCCESS, "what is left over");
+    cib_tracefile_close(trace);
+    ok(!exists(path_of(pool, id, ".log")), "... goes with the last word");
+    spew(path_of(pool, id, ".log"), "again", 5);
+    is_rv(cib_tracefile_remove(storage, id, NULL, pool), APR_SUCCESS, "the trace is removed");
+    ok(!exists(path_of(pool, id, ".log")) && !exists(path_of(pool, id, ".log2")), "... all of it");
+}
+
 static void test_foreign_spool(apr_pool_t *pool)
 {
     cib_trace_state_t state;
@@ -555,6 +615,7 @@ int main(void)
     test_tails(pool);
     test_longer_log(pool);
     test_torn(pool);
+    test_noise(pool);
     test_cut_state(pool);
     test_shorter_log(pool);
     test_writers(pool);
@@ -563,6 +624,7 @@ int main(void)
     cib_tempfile_always_named = 1;
     test_replace(pool, 50000);
     cib_tempfile_always_named = 0;
+    test_unfinished_replace(pool);
     test_foreign_spool(pool);
     test_removed_meanwhile(pool);
     test_full(pool);

@@ -32,6 +32,7 @@ static void test_accepted(apr_pool_t *pool)
         " { } ",
         "{\"a\":1}",
         "{\"a\":-1.5e+10}",
+        "{\"a\":[0,-0,0.05,-0.0,10,0e0,1e-05,2.00,1E+00]}",
         "{\"a\":[1,\"x\",{\"b\":null}]}",
         "{\"a\":true , \"b\" : false,\"c\":null}\r\n",
         "{\"\\u0061\":\"\\ud83d\\ude00\\/\"}",
@@ -73,6 +74,12 @@ static void test_refused(apr_pool_t *pool)
         "{\"a\":Infinity}",
         "{\"a\":-Infinity}",
         "{\"a\":01}",
+        "{\"a\":00}",
+        "{\"a\":-01}",
+        "{\"a\":-00}",
+        "{\"a\":01.5}",
+        "{\"a\":00e1}",
+        "{\"a\":[1,-012]}",
         "{\"a\":1.}",
         "{\"a\":.5}",
         "{\"a\":+1}",
@@ -132,21 +139,24 @@ static void test_refused(apr_pool_t *pool)
            "refused: NUL outside");
 }
 
+/* So many levels, the object being the first, with `inmost` in the last. */
+static char *nested(int depth, const char *inmost, apr_pool_t *pool)
+{
+    char *body = apr_pstrdup(pool, inmost);
+
+    for (int i = 1; i < depth; i++)
+        body = apr_pstrcat(pool, "[", body, "]", NULL);
+    return apr_pstrcat(pool, "{\"a\":", body, "}", NULL);
+}
+
 static void test_depth(apr_pool_t *pool)
 {
-    int depth;
+    for (int depth = 31; depth <= 33; depth++) {
+        int want = depth > CIB_JSON_DEPTH ? (int)CIB_REASON_INVALID : -1;
 
-    for (depth = 31; depth <= 33; depth++) {
-        char *body = apr_pstrdup(pool, "{\"a\":");
-        int i;
-
-        for (i = 1; i < depth; i++)
-            body = apr_pstrcat(pool, body, "[", NULL);
-        for (i = 1; i < depth; i++)
-            body = apr_pstrcat(pool, body, "]", NULL);
-        body = apr_pstrcat(pool, body, "}", NULL);
-        is_int(verdict(body, pool), depth > CIB_JSON_DEPTH ? (int)CIB_REASON_INVALID : -1,
-               "%d levels", depth);
+        is_int(verdict(nested(depth, "", pool), pool), want, "%d levels", depth);
+        is_int(verdict(nested(depth, "1", pool), pool), want, "%d levels with a number", depth);
+        is_int(verdict(nested(depth, "\"x\"", pool), pool), want, "%d levels with a text", depth);
     }
 }
 

@@ -426,6 +426,10 @@ static void test_repeated(apr_pool_t *pool)
     is_str(watch.log, "begin file [1];end file;begin a;begin a;", "the first file is taken");
     is_int(watch.len, 5, "and no byte of the second");
     is_str(text_of(params, "a"), "1", "the first text stays");
+    watch.wants_further = 1;
+    ok(!parse_as(TYPE, body, sizeof(body) - 1, 1, &watch, &params, pool), "byte by byte");
+    is_int(watch.len, 5, "the first file is what is taken");
+    is_int(watch.further_len, 6, "and the second goes where it is asked for");
 }
 
 int main(void)

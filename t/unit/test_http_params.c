@@ -92,6 +92,25 @@ static void test_nested_names(apr_pool_t *pool)
     ok(cib_params_object(params, "flat", &info), "a text is no object");
 }
 
+static void test_members(apr_pool_t *pool)
+{
+    cib_params_t *params = from_json(
+        "{\"output\":{\"bytesize\":5,\"sum\":{\"crc\":\"x\"},\"none\":null},\"flat\":\"y\"}", pool);
+    apr_int64_t size = -1;
+
+    ok(!cib_params_int(params, "output[bytesize]", &size), "a member is got by its path");
+    is_int(size, 5, "and is what it is");
+    is_str(text_of(params, "output[sum][crc]"), "x", "however deep");
+    ok(cib_params_has(params, "output[sum]"), "an object is there");
+    ok(!cib_params_has(params, "output[none]"), "null is absent");
+    ok(!cib_params_has(params, "output[none][more]"), "and has no members");
+    ok(!cib_params_has(params, "output[other]"), "nor is there what nobody brought");
+    ok(!cib_params_has(params, "flat[a]"), "a text has none");
+    ok(!cib_params_has(params, "never[a]"), "nor has what is not there");
+    is_str(cib_params_text(params, "output[bytesize]", &(const char *){NULL})->message,
+           "output[bytesize] is invalid", "another type is invalid by that name");
+}
+
 static void test_required(apr_pool_t *pool)
 {
     cib_params_t *params =
@@ -182,6 +201,23 @@ static void test_lists(apr_pool_t *pool)
     is_str(joined(params, "absent", pool), NULL, "absent is NULL");
 }
 
+/* A request that waits for a build asks for them a thousand times, in one pool. */
+static void test_getters_allocate_nothing(apr_pool_t *pool)
+{
+    cib_params_t *params = from_json("{\"a\":\"x\",\"b\":true,\"c\":7,\"d\":{\"e\":1}}", pool);
+    const char *before = apr_palloc(pool, 1), *text;
+    apr_int64_t number = 0;
+    json_object *object;
+    int flag;
+
+    ok(!cib_params_text(params, "a", &text) && !cib_params_text(params, "absent", &text) &&
+           !cib_params_flag(params, "b", &flag) && !cib_params_int(params, "c", &number) &&
+           !cib_params_object(params, "d", &object) && cib_params_has(params, "a"),
+       "texts, flags, numbers, objects");
+    is_int((const char *)apr_palloc(pool, 1) - before, APR_ALIGN_DEFAULT(1),
+           "nothing was allocated for them");
+}
+
 static void test_content_range(void)
 {
     is_int(cib_content_range_start("100-200"), 100, "the start of 100-200");
@@ -202,10 +238,12 @@ int main(void)
     test_first_stays(pool);
     test_encoded(pool);
     test_nested_names(pool);
+    test_members(pool);
     test_required(pool);
     test_flags(pool);
     test_ints(pool);
     test_lists(pool);
+    test_getters_allocate_nothing(pool);
     test_content_range();
     apr_pool_destroy(pool);
     return done_testing();

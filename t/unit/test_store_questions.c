@@ -1,4 +1,6 @@
 /* Every question, asked and answered. The queue's are in test_store_queue.c. */
+#include <apr_strings.h>
+
 #include "store_fixture.h"
 
 #define SHA "0123456789012345678901234567890123456789"
@@ -206,6 +208,103 @@ static cib_error_t *ask_runners(cib_db_t *db, void *baton, apr_pool_t *pool)
     return CIB_OK;
 }
 
+/* --- machines */
+
+/* The names of the runner's machines in order, by commas. */
+static const char *names_of(cib_db_t *db, apr_int64_t runner_id, apr_pool_t *pool)
+{
+    apr_array_header_t *machines, *names = apr_array_make(pool, 4, sizeof(const char *));
+
+    if (cib_q_machines(db, runner_id, &machines, pool))
+        return NULL;
+    for (int i = 0; i < machines->nelts; i++)
+        APR_ARRAY_PUSH(names, const char *) =
+            APR_ARRAY_IDX(machines, i, cib_machine_t *)->system_id;
+    return apr_array_pstrcat(pool, names, ',');
+}
+
+static cib_error_t *put_machine(cib_db_t *db, apr_int64_t runner_id, const char *system_id,
+                                apr_time_t contacted_at, apr_pool_t *pool)
+{
+    cib_machine_t machine = {.runner_id = runner_id,
+                             .system_id = system_id,
+                             .contacted_at = contacted_at,
+                             .version = "1",
+                             .created_at = contacted_at};
+
+    return cib_q_machine_put(db, &machine, pool);
+}
+
+static cib_error_t *ask_machine(cib_db_t *db, apr_int64_t id, apr_pool_t *pool)
+{
+    cib_machine_t fresh = {.runner_id = id,
+                           .system_id = "s'; --%s \xc3\xa9",
+                           .contacted_at = 5,
+                           .name = "n",
+                           .version = "16",
+                           .revision = "r",
+                           .platform = "p",
+                           .created_at = 4};
+    cib_machine_t *machine;
+
+    CIB_TRY(cib_q_machine_put(db, &fresh, pool));
+    CIB_TRY(cib_q_machine(db, id, fresh.system_id, &machine, pool));
+    ok(machine && machine->runner_id == id, "a machine of this runner");
+    is_str(machine->system_id, fresh.system_id, "its name as it was");
+    is_str(machine->name, "n", "name");
+    is_str(machine->version, "16", "version");
+    is_str(machine->revision, "r", "revision");
+    is_str(machine->platform, "p", "platform");
+    is_str(machine->architecture, NULL, "architecture");
+    ok(machine->contacted_at == 5 && machine->created_at == 4, "times");
+    fresh.contacted_at = fresh.created_at = 9;
+    fresh.name = NULL;
+    fresh.architecture = "a";
+    CIB_TRY(cib_q_machine_put(db, &fresh, pool));
+    CIB_TRY(cib_q_machine(db, id, fresh.system_id, &machine, pool));
+    ok(!machine->name && strcmp(machine->architecture, "a") == 0, "other texts in their place");
+    ok(machine->contacted_at == 9 && machine->created_at == 4, "as old as it was");
+    CIB_TRY(cib_q_machine(db, id, "s", &machine, pool));
+    ok(!machine, "no machine of that name");
+    CIB_TRY(cib_q_machine(db, id + 1, fresh.system_id, &machine, pool));
+    ok(!machine, "nor of another runner");
+    return CIB_OK;
+}
+
+static cib_error_t *ask_machines(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    cib_runner_t fresh = {.active = 1, .run_untagged = 1, .tags = ""};
+    apr_int64_t id, other;
+    int changed, count;
+
+    CIB_TRY(cib_q_runner_add(db, &fresh, "m1", 9, &id, pool));
+    CIB_TRY(ask_machine(db, id, pool));
+    CIB_TRY(cib_q_runner_add(db, &fresh, "m2", 9, &other, pool));
+    is_str(names_of(db, other, pool), "", "a runner without machines");
+    for (int i = 1; i <= 5; i++)
+        CIB_TRY(put_machine(db, other, apr_psprintf(pool, "m%d", i), i == 5 ? 4 : i, pool));
+    is_str(names_of(db, other, pool), "m4,m5,m3,m2,m1", "the last heard of first, then by name");
+    CIB_TRY(cib_q_machines_count(db, other, &count, pool));
+    is_int(count, 5, "five");
+    CIB_TRY(cib_q_machines_trim(db, other, 2, 9, pool));
+    is_str(names_of(db, other, pool), "m4,m5,m3,m2", "without the one from before");
+    CIB_TRY(cib_q_machines_trim(db, other, 0, 3, pool));
+    is_str(names_of(db, other, pool), "m4,m5,m3", "and the three last heard of");
+    CIB_TRY(cib_q_machine_remove(db, other, "m5", &changed, pool));
+    is_int(changed, 1, "one is removed");
+    CIB_TRY(cib_q_machine_remove(db, other, "m5", &changed, pool));
+    is_int(changed, 0, "once");
+    is_str(names_of(db, other, pool), "m4,m3", "and no other");
+    CIB_TRY(put_machine(db, other + 1, "m1", 1, pool));
+    CIB_TRY(cib_q_machines_count(db, other + 1, &count, pool));
+    is_int(count, 0, "no runner, no machine");
+    CIB_TRY(cib_q_runner_remove(db, other, &changed, pool));
+    is_str(names_of(db, other, pool), "", "machines go with their runner");
+    CIB_TRY(cib_q_machines_count(db, id, &count, pool));
+    is_int(count, 1, "and only with that");
+    return CIB_OK;
+}
+
 /* --- builds */
 
 static cib_error_t *add_build(cib_db_t *db, apr_int64_t project_id, cib_status_e status,
@@ -250,7 +349,7 @@ static cib_error_t *ask_rows(cib_db_t *db, void *baton, apr_pool_t *pool)
                          .retry_of = 5};
     apr_int64_t id, first;
     apr_array_header_t *list;
-    const cib_variable_t variable = {"KEY", "value", 1};
+    const cib_variable_t variable = {.key = "KEY", .value = "value", .is_public = 1};
     cib_build_parts_t *parts;
     cib_build_spec_t *spec;
     cib_build_t *build;
@@ -391,9 +490,10 @@ static cib_error_t *ask_moves(cib_db_t *db, void *baton, apr_pool_t *pool)
 
 static cib_error_t *ask_parts(cib_db_t *db, void *baton, apr_pool_t *pool)
 {
-    cib_variable_t open = {"KEY", "", 1}, secret = {"SECRET", "sealed", 0};
+    cib_variable_t open = {.key = "KEY", .value = "", .is_public = 1},
+                   secret = {.key = "SECRET", .value = "sealed", .is_public = 0};
     apr_int64_t project_id, a, b, waits, ran, again;
-    apr_array_header_t *list;
+    apr_array_header_t *list, *ids = apr_array_make(pool, 1, sizeof(apr_int64_t));
     cib_build_t *build;
 
     CIB_TRY(new_project(db, &project_id, pool));
@@ -401,6 +501,7 @@ static cib_error_t *ask_parts(cib_db_t *db, void *baton, apr_pool_t *pool)
     CIB_TRY(add_build(db, project_id, CIB_SUCCESS, &b, pool));
     CIB_TRY(add_build(db, project_id, CIB_SKIPPED, &waits, pool));
     CIB_TRY(add_build(db, project_id, CIB_SUCCESS, &ran, pool));
+    APR_ARRAY_PUSH(ids, apr_int64_t) = a;
     CIB_TRY(cib_q_variable_add(db, waits, 2, &secret, pool));
     CIB_TRY(cib_q_variable_add(db, waits, 1, &open, pool));
     CIB_TRY(cib_q_variables(db, waits, &list, pool));
@@ -419,7 +520,7 @@ static cib_error_t *ask_parts(cib_db_t *db, void *baton, apr_pool_t *pool)
     ok(list->nelts == 2 && APR_ARRAY_IDX(list, 0, cib_build_t *)->id == a &&
            APR_ARRAY_IDX(list, 1, cib_build_t *)->id == b,
        "needs, by id, each once");
-    CIB_TRY(cib_q_needed_by(db, a, &list, pool));
+    CIB_TRY(cib_q_needed_by(db, ids, &list, pool));
     ok(list->nelts == 2 && id_at(list, 0) == waits && id_at(list, 1) == ran, "and who needs it");
 
     CIB_TRY(cib_q_build(db, a, &build, pool));
@@ -439,7 +540,8 @@ static cib_error_t *ask_parts(cib_db_t *db, void *baton, apr_pool_t *pool)
     CIB_TRY(cib_q_build_remove(db, waits, pool));
     CIB_TRY(cib_q_build(db, waits, &build, pool));
     ok(!build, "removed");
-    CIB_TRY(cib_q_needed_by(db, b, &list, pool));
+    APR_ARRAY_IDX(ids, 0, apr_int64_t) = b;
+    CIB_TRY(cib_q_needed_by(db, ids, &list, pool));
     ok(list->nelts == 1 && id_at(list, 0) == again, "with its needs");
     CIB_TRY(cib_q_dequeue(db, a, pool));
     return CIB_OK;
@@ -676,6 +778,7 @@ static void tests(const char *driver)
         {ask_settings, "settings"},   {ask_projects, "projects"}, {ask_runners, "runners"},
         {ask_rows, "rows"},           {ask_moves, "moves"},       {ask_parts, "parts"},
         {ask_artifacts, "artifacts"}, {ask_upkeep, "upkeep"},     {ask_numbers, "numbers"},
+        {ask_machines, "machines"},
     };
 
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {

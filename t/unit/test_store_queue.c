@@ -324,13 +324,14 @@ static cib_error_t *strays(cib_db_t *db, void *baton, apr_pool_t *pool)
 
 static cib_error_t *dequeue(cib_db_t *db, void *baton, apr_pool_t *pool)
 {
-    return cib_q_dequeue(db, *(apr_int64_t *)baton, pool);
+    return cib_q_dequeue_stray(db, baton, pool);
 }
 
 static void test_strays(fixture_t *fx, const world_t *w)
 {
     cib_runner_t *runner = runner_new(fx, "", 1, 0, w->a);
-    apr_int64_t first = put(fx, w->a, w->plain, 3), lost = 987654321;
+    cib_stray_t lost = {.build_id = 987654321, .tagset_id = 4711, .project_id = 4712};
+    apr_int64_t first = put(fx, w->a, w->plain, 3);
     apr_array_header_t *ids[2];
     char *sql = apr_psprintf(
         fx->pool, "UPDATE builds SET status = 'canceled' WHERE id = %" APR_INT64_T_FMT, first);
@@ -341,10 +342,10 @@ static void test_strays(fixture_t *fx, const world_t *w)
     outside(
         fx, fx->params,
         apr_psprintf(fx->pool, "DELETE FROM queue WHERE build_id = %" APR_INT64_T_FMT, first + 2));
-    outside(fx, fx->params, "INSERT INTO queue VALUES (4711, 4711, 987654321)");
+    outside(fx, fx->params, "INSERT INTO queue VALUES (4711, 4712, 987654321)");
     is_fine(reading(fx, strays, ids), "look again");
     is_int(ids[0]->nelts, 1, "one pending without a place");
-    is_int(APR_ARRAY_IDX(ids[0], 0, apr_int64_t), first + 2, "this one");
+    is_int(APR_ARRAY_IDX(ids[0], 0, cib_stray_t).build_id, first + 2, "this one");
     is_int(ids[1]->nelts, 2, "two places of nobody");
     is_int(get(fx, runner), first + 1, "the queue goes on behind a stray");
     is_fine(writing(fx, dequeue, &lost), "take one out whose build is gone");

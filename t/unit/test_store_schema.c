@@ -1,4 +1,5 @@
-/* Making the schema, and what is refused. */
+/* Making the schema, bringing an older one up to date, and what is refused. */
+#include "../../src/store/migrations.h"
 #include "store_fixture.h"
 
 static cib_error_t *upgrade(fixture_t *fx, const char *id, int *from)
@@ -37,6 +38,138 @@ static void test_refusals(fixture_t *fx)
     ok(strstr(err->message, "999"), "and told so: %s", err->message);
 }
 
+/* --- from version 1 on */
+
+/* An instance as the first release left it: a project, a runner, and a build of the runner's with a
+ * variable and an artifact. */
+static const char *const old_rows[] = {
+    "INSERT INTO meta (key, value) VALUES ('schema_version', '1')",
+    "INSERT INTO meta (key, value) VALUES ('registration_rotation', '3')",
+    "INSERT INTO projects (name, repo_url, repo_auth_token, timeout, allow_git_fetch, "
+    "shared_runners_enabled, builds_enabled, removing, rotation, created_at) "
+    "VALUES ('p', 'u', 0, 3600, 1, 1, 1, 0, 0, 5)",
+    "INSERT INTO runners (description, active, is_shared, locked, run_untagged, tags, "
+    "contacted_at, name, version, info_changed_at, info_changes, token_sha256, created_at) "
+    "VALUES ('d', 1, 0, 1, 0, 'a,b', 7, 'n', '1.11.5', 6, 2, 'old runner', 5)",
+    "INSERT INTO runner_projects (runner_id, project_id) VALUES (1, 1)",
+    "INSERT INTO tagsets (tags) VALUES ('a,b')",
+    "INSERT INTO takes (tagset_id, runner_id) VALUES (1, 1)",
+    "INSERT INTO tagsets (id, tags) VALUES (2, 'b')", /* of no build any more */
+    "INSERT INTO takes (runner_id, tagset_id) VALUES (1, 2)",
+    "INSERT INTO builds (project_id, status, name, stage, ref, tag, sha, tagset_id, runner_id, "
+    "on_shared_runner, timeout, claim, requeues, created_at, started_at) "
+    "VALUES (1, 'running', 'n', 's', 'master', 0, 'abc', 1, 1, 0, 60, 1, 0, 8, 9)",
+    "INSERT INTO build_specs (build_id, commands, options) VALUES (1, 'make', '{}')",
+    "INSERT INTO build_variables (build_id, position, key, value, is_public) "
+    "VALUES (1, 0, 'K', 'V', 1)",
+    "INSERT INTO artifacts (build_id, type, format, filename, size, sha256, blob, created_at) "
+    "VALUES (1, 'archive', 'zip', 'a.zip', 1, 'x', '00/1', 9)",
+    NULL,
+};
+
+static void make_old(fixture_t *fx)
+{
+    int sqlite = strcmp(fx->driver, "sqlite3") == 0;
+    const char *const *statements = sqlite ? cib_migrations[0].sqlite : cib_migrations[0].pgsql;
+
+    if (sqlite)
+        outside(fx, fx->params, "PRAGMA journal_mode=WAL");
+    while (*statements)
+        outside(fx, fx->params, *statements++);
+    outside(fx, fx->params,
+            apr_psprintf(fx->pool, "INSERT INTO meta (key, value) VALUES ('instance_id', '%s')",
+                         fx->storage->id));
+    for (statements = old_rows; *statements; statements++)
+        outside(fx, fx->params, *statements);
+}
+
+static cib_error_t *look_at_old(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    apr_array_header_t *list;
+    cib_project_t *project;
+    cib_runner_t *runner;
+    cib_build_t *build;
+    cib_build_spec_t *spec;
+    cib_variable_t *variable;
+    int rotation;
+
+    CIB_TRY(cib_q_registration_rotation(db, &rotation, pool));
+    is_int(rotation, 3, "the registration token is as it was");
+    CIB_TRY(cib_q_project(db, 1, &project, pool));
+    ok(project && project->timeout == 3600 && project->builds_enabled, "so is the project");
+    CIB_TRY(cib_q_runner_by_token(db, "old runner", &runner, pool));
+    ok(runner && runner->id == 1 && runner->locked && runner->contacted_at == 7 &&
+           runner->info_changes == 2 && strcmp(runner->tags, "a,b") == 0,
+       "and the runner, found by its token");
+    is_int(runner->maximum_timeout, 0, "  without a limit of time");
+    CIB_TRY(cib_q_machines(db, 1, &list, pool));
+    is_int(list->nelts, 0, "  and without machines");
+    CIB_TRY(cib_q_runners_for(db, 1, 1, &list, pool));
+    is_int(list->nelts, 1, "  which takes what it took");
+    CIB_TRY(cib_q_runners_for(db, 1, 2, &list, pool));
+    is_int(list->nelts, 0, "  but for tags that no build names");
+    CIB_TRY(cib_q_build(db, 1, &build, pool));
+    ok(build && build->status == CIB_RUNNING && build->runner_id == 1 && build->started_at == 9,
+       "its build runs on");
+    ok(!build->trace_checksum && !build->followed_until, "  with none of the new things");
+    CIB_TRY(cib_q_build_spec(db, 1, &spec, pool));
+    is_str(spec->commands, "make", "  its commands");
+    CIB_TRY(cib_q_variables(db, 1, &list, pool));
+    variable = APR_ARRAY_IDX(list, 0, cib_variable_t *);
+    ok(!strcmp(variable->value, "V") && variable->is_public && !variable->is_file &&
+           !variable->is_raw,
+       "  its variable, a plain one");
+    CIB_TRY(cib_q_artifacts(db, 1, &list, pool));
+    is_int(list->nelts, 1, "  its artifact");
+    return CIB_OK;
+}
+
+/* What an old database could not hold. */
+static cib_error_t *use_new(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    cib_machine_t machine = {.runner_id = 1, .system_id = "s_1", .contacted_at = 3};
+    cib_runner_t *runner;
+    apr_array_header_t *list;
+    int counted;
+
+    CIB_TRY(cib_q_machine_put(db, &machine, pool));
+    CIB_TRY(cib_q_machines(db, 1, &list, pool));
+    is_int(list->nelts, 1, "a machine can be kept");
+    CIB_TRY(cib_q_runner(db, 1, &runner, pool));
+    runner->maximum_timeout = 600;
+    CIB_TRY(cib_q_runner_update(db, runner, pool));
+    CIB_TRY(cib_q_runner(db, 1, &runner, pool));
+    is_int(runner->maximum_timeout, 600, "and a limit of time");
+    CIB_TRY(cib_q_build_short(db, 1, 1, 1, &counted, pool));
+    is_int(counted, 1, "and a trace that was too short");
+    return cib_q_build_follow(db, 1, 99, pool);
+}
+
+static void test_upgrade(const char *driver)
+{
+    fixture_t *fx = fixture_bare(driver);
+    cib_schema_state_t state;
+    int from = -1;
+
+    make_old(fx);
+    is_fine(cib_schema_state(fx->store, fx->source, &state, fx->pool), "look at an old one");
+    is_int(state.version, 1, "it is of version 1");
+    is_reason(upgrade(fx, "0123456789abcdef0123456789abcdef", &from), CIB_REASON_CONFLICT,
+              "another instance does not get it");
+    is_fine(cib_schema_state(fx->store, fx->source, &state, fx->pool), "look again");
+    is_int(state.version, 1, "nor is it changed");
+    is_fine(upgrade(fx, fx->storage->id, &from), "bring it up to date");
+    is_int(from, 1, "from version 1");
+    is_fine(cib_schema_state(fx->store, fx->source, &state, fx->pool), "look at it now");
+    is_int(state.version, cib_schema_version(), "the version is this program's");
+    is_str(state.instance_id, fx->storage->id, "and the instance the same");
+    is_fine(reading(fx, look_at_old, NULL), "what it held");
+    is_fine(writing(fx, use_new, NULL), "what it holds now");
+    is_fine(upgrade(fx, fx->storage->id, &from), "once more");
+    is_int(from, cib_schema_version(), "nothing to do");
+    fixture_done(fx);
+}
+
 static int upgrade_in_child(fixture_t *fx, int number)
 {
     cib_error_t *err;
@@ -48,13 +181,15 @@ static int upgrade_in_child(fixture_t *fx, int number)
     return err != CIB_OK;
 }
 
-/* Several at once on an empty database: one makes it, all are content. */
-static void test_at_once(const char *driver)
+/* Several at once, on an empty database or an old one: one makes it, all are content. */
+static void test_at_once(const char *driver, int old)
 {
     fixture_t *fx = fixture_bare(driver);
     cib_schema_state_t state;
     pid_t pids[6];
 
+    if (old)
+        make_old(fx);
     fixture_detach(fx);
     for (int i = 0; i < 6; i++)
         pids[i] = fork_child(fx, upgrade_in_child, i);
@@ -63,6 +198,8 @@ static void test_at_once(const char *driver)
     fixture_attach(fx);
     is_fine(cib_schema_state(fx->store, fx->source, &state, fx->pool), "look at the outcome");
     is_int(state.version, cib_schema_version(), "the schema is there");
+    if (old)
+        is_fine(reading(fx, look_at_old, NULL), "with what it held");
     fixture_done(fx);
 }
 
@@ -122,7 +259,9 @@ static void tests(const char *driver)
     test_missing_file(fx);
     test_refusals(fx);
     fixture_done(fx);
-    test_at_once(driver);
+    test_upgrade(driver);
+    test_at_once(driver, 0);
+    test_at_once(driver, 1);
 }
 
 int main(void)

@@ -427,6 +427,16 @@ static cib_error_t *raise_everybody(cib_db_t *db, void *baton, apr_pool_t *pool)
     return CIB_OK;
 }
 
+/* Lanes that nobody takes builds from: with tag sets that are none. */
+static cib_error_t *raise_many_lanes(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    const int *count = baton;
+
+    for (int i = 0; i < *count; i++)
+        CIB_TRY(cib_db_raise_queue(db, 1, 100000 + i, pool));
+    return CIB_OK;
+}
+
 static cib_error_t *raise_one(cib_db_t *db, void *baton, apr_pool_t *pool)
 {
     cib_db_raise_runner(db, *(apr_int64_t *)baton);
@@ -450,6 +460,7 @@ static int changed_since(fixture_t *fx, const lanes_t *lanes, const char **old)
 static void test_raises(fixture_t *fx, lanes_t *lanes)
 {
     const char *old[4] = {NULL};
+    int few = 64, many = 65;
 
     is_fine(writing(fx, set_lanes, lanes), "make projects and runners");
     changed_since(fx, lanes, old);
@@ -460,6 +471,10 @@ static void test_raises(fixture_t *fx, lanes_t *lanes)
     is_fine(writing(fx, raise_one, &lanes->elsewhere), "settings of one changed");
     is_int(changed_since(fx, lanes, old), 4, "it alone is told");
     is_fine(writing(fx, raise_everybody, NULL), "something for all");
+    is_int(changed_since(fx, lanes, old), 15, "all are told");
+    is_fine(writing(fx, raise_many_lanes, &few), "builds with many tags");
+    is_int(changed_since(fx, lanes, old), 0, "each is asked who can take it");
+    is_fine(writing(fx, raise_many_lanes, &many), "more than are asked for one by one");
     is_int(changed_since(fx, lanes, old), 15, "all are told");
     is_fine(writing(fx, rotate, NULL), "something for nobody");
     is_int(changed_since(fx, lanes, old), 0, "nobody is told");

@@ -101,10 +101,14 @@ subtest 'the parts' => sub {
         ]
     );
     is $r->{status}, 201, 'file and metadata';
+    ok $r->{json}{artifacts_expire_at}, '  and expires';
     my ($metadata) = grep {m{/$build->{id}-metadata-}} stored_files('artifacts');
     is defined $metadata ? slurp($metadata) : undef, 'about it', '  which is kept';
     is download($build)->{body}, 'both', '  the file is the file';
-    ok $r->{json}{artifacts_expire_at}, '  and expires';
+    is http(POST => $path, headers => \@token, query => [artifact_type => 'junit', artifact_format => 'tar'],
+        multipart => [part(name => 'file', filename => 'a.zip', body => 'both')])->{status}, 201, 'v1 knows no types';
+    is_deeply [map {"$_->{type} $_->{format}"} @{ build_show($build->{id})->{artifacts} }], ['archive zip'],
+        '  and the metadata goes with the archive that it came with';
     for my $case (
         ['no file', part(name => 'other', body => 'x')],
         ['metadata alone', part(name => 'metadata', filename => 'm', body => 'x')],

@@ -32,7 +32,7 @@ answers authorize(id => 999999999), 404, '404 Not Found', 'no such build';
 answers authorize(vhost => 'noart'), 405, '405 Method Not Allowed', 'artifacts switched off';
 answers authorize(vhost => 'small', query => [filesize => 1024 * 1024 + 1]), 413, qr/^413 Request Entity Too Large/, 'a size over the limit';
 is authorize(vhost => 'small', query => [filesize => 1024 * 1024])->{status}, 200, 'exactly the limit';
-is authorize(query => [filesize => 'large'])->{status}, 400, 'a size that is no number';
+is authorize(query => [filesize => $_])->{status}, 400, "a size that is no number of bytes: $_" for 'large', -1;
 expect_log(qr/free|space|CIBuildsMinFree/i);
 answers authorize(vhost => 'full'), 507, qr/^507 Insufficient Storage/, 'too little free space';
 answers http(GET => "builds/$id/artifacts/authorize", headers => ['Build-Token' => $build->{token}]), 405, undef, 'GET is not served';

@@ -4,6 +4,8 @@
 use strict;
 use warnings;
 
+use JSON::PP ();
+
 use CIB::Test;
 
 my $project = project();
@@ -82,6 +84,64 @@ subtest 'repositories' => sub {
         my ($told) = grep { $_->{key} eq 'CI_PROJECT_URL' } @{ $build->{variables} };
         is $told->{value}, $shown, '  and CI_PROJECT_URL has no user info';
         finish($own, $build->{id});
+    }
+};
+
+# What newer runners are told more of, in the words of v1, whose runners decode them strictly.
+subtest 'options' => sub {
+    my $told = sub {
+        my ($options, @args) = @_;
+        my $id = build(project => $project, commands => "make\n", args => ['--options', JSON::PP->new->encode($options), @args]);
+        my $build = claim($runner);
+        finish($runner, $id);
+        return $build;
+    };
+    my %old = (
+        image => 'debian:12', services => ['redis', 'postgres'], dependencies => ['a'], after_script => ['b'],
+        artifacts => { name => 'n', untracked => JSON::PP::false, paths => ['c'], when => 'always', expire_in => '1 day' },
+        cache => { key => 'd', untracked => JSON::PP::true, paths => ['e'] }, other => [{ f => undef }],
+    );
+    is_deeply $told->(\%old)->{options}, \%old, 'what v1 knows is handed on as it is';
+    is_deeply $told->({ map { $_ => undef } keys %old })->{options}, {}, 'a null is nothing';
+    my @needs = map { build(project => $project, args => ['--name', $_]) } qw(a b);
+    finish($runner, claim($runner)->{id}) for @needs;
+    my $build = $told->({
+        image        => { name => 'debian:12', entrypoint => ['sh'], pull_policy => 'always' },
+        services     => ['redis', { name => 'postgres', alias => 'db', command => ['x'] }],
+        artifacts    => [{ reports => { dotenv => 'e' } }, { paths => ['c'], name => 'n', reports => { junit => 'j' } }],
+        cache        => [{ key => 'd', policy => 'pull' }, { key => 'e' }],
+        dependencies => ['a'], before_script => ['one', "two\n"], after_script => ['three'],
+    }, map { ('--depends-on', $_) } @needs);
+    is_deeply $build->{options}, {
+        image => 'debian:12', services => ['redis', 'postgres'], artifacts => { paths => ['c'], name => 'n' },
+        cache => { key => 'd', policy => 'pull' }, dependencies => ['a'], after_script => ['three'],
+    }, 'names of images, the archive, the first cache';
+    is $build->{commands}, "one\ntwo\n\nmake\n", 'before_script is part of the commands';
+    is_deeply [map { $_->{name} } @{ $build->{depends_on_builds} }], ['a', 'b'], 'the runner filters the dependencies';
+    is_deeply $told->({ artifacts => { reports => { junit => 'x' } }, cache => [] })->{options}, {}, 'no report, no cache: nothing';
+    is_deeply $told->({ services => [], artifacts => [], dependencies => [] })->{options}, { services => [], dependencies => [] },
+        'empty lists';
+};
+
+subtest 'variables of newer runners' => sub {
+    my $id = build(project => $project, args => ['--file-variable', "F=a file\n", '--raw-variable', 'R=$F', '--secret', 'S=12345678']);
+    my $r = poll($runner);
+    is_deeply [@{ $r->{json}{variables} }[-3 .. -1]], [
+        { key => 'R', value => '$F', public => JSON::PP::true }, { key => 'S', value => '12345678', public => JSON::PP::false },
+        { key => 'F', value => "a file\n", public => JSON::PP::false, file => JSON::PP::true },
+    ], 'file is said where it is true, raw and masked never';
+    is scalar(() = $r->{body} =~ /"file"/g), 1, '  once';
+    finish($runner, $id);
+};
+
+subtest 'the shorter time' => sub {
+    my $short = runner(project => $project, args => [qw(--maximum-timeout 600)]);
+    for ([599, 599], [600, 600], [601, 600]) {
+        my ($given, $told) = @$_;
+        my $id = build(project => $project, args => ['--timeout', $given]);
+        is claim($short)->{timeout}, $told, "a build's $given seconds and its runner's 600";
+        is build_show($id)->{timeout}, $given, '  and the build keeps its own';
+        finish($short, $id);
     }
 };
 

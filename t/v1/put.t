@@ -112,6 +112,22 @@ subtest 'traces' => sub {
     finish($runner, $id);
 };
 
+# The token comes last. By the time it does, the runner has been given the build once more.
+subtest 'claimed anew while the trace comes' => sub {
+    my $id = running();
+    my $end = qq(","state":"success","token":"$runner->{token}"});
+    my $bytes = 64 * 1024 * 1024;    # more than lies between us and the server
+    my $connection = connect_to();
+    $connection->send("PUT $V1/builds/$id HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: "
+        . ($bytes + 10 + length $end) . qq(\r\n\r\n{"trace":") . 'x' x $bytes);
+    sql("UPDATE builds SET claim = claim + 1 WHERE id = $id");
+    $connection->send($end);
+    answers $connection->response, 404, '404 Not found', 'is not taken for the new one';
+    is build_show($id)->{status}, 'running', '  nor is its state';
+    is trace_of($id), '', '  nor its trace';
+    finish($runner, $id);
+};
+
 subtest 'a trace of six megabytes' => sub {
     my $id = running();
     my $line = "\e[0K0123456789abcdef \x{20ac} \"quoted\" <tag>\n";

@@ -4,20 +4,11 @@
 use strict;
 use warnings;
 
-use CIB::Place qw(as_user run);
 use CIB::Test;
 
 my $project = project();
 my $runner = runner(project => $project);
 my $elsewhere = project();
-
-# Change the database behind everybody's back, for a state that else lasts as long as one command.
-sub sql {
-    my ($statement) = @_;
-    my $params = $CELL->{instances}{main}{params};
-    return run(is_sqlite() ? as_user($CELL->{user}, 'sqlite3', '-cmd', '.timeout 20000', $params, $statement)
-        : ('psql', $params, '-XqAt', '-v', 'ON_ERROR_STOP=1', '-c', $statement));
-}
 
 sub claimed {
     my $id = build(project => $project);

@@ -34,6 +34,19 @@ sub start {
     return $self;
 }
 
+# The cluster that somebody else started in `dir`.
+sub at {
+    my ($class, $dir) = @_;
+    return bless { dir => $dir, bin => _bindir(), user => am_root() ? 'postgres' : scalar getpwuid $> }, $class;
+}
+
+# Start it once more after `stop`.
+sub resume {
+    my ($self) = @_;
+    $self->{started} = 1;
+    return $self->_control('start');
+}
+
 # Nothing of the tests outlives their run, so nothing needs to survive a power cut.
 sub _control {
     my ($self, $action, @more) = @_;

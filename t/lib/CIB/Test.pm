@@ -16,12 +16,13 @@ use Time::HiRes ();
 
 use CIB::HTTP qw(chunked multipart part request_text uri_escape);
 use CIB::Log;
+use CIB::Place qw(as_user run);
 
 use Exporter 'import';
 my @HERE = qw(
     $CELL $V1 answers artifact_token build build_show cancel_all ci_builds cib cib_fails claim connect_to
     chunked done_testing expect_log finish http is_event is_sqlite multipart part poll project put
-    registration_token remember request_text runner silence slurp stored_files trace_of uniq upload
+    registration_token remember request_text runner silence slurp sql stored_files trace_of uniq upload
     uri_escape wait_for with_json
 );
 our @EXPORT = ((grep { $_ ne 'done_testing' } @Test::More::EXPORT), @HERE);
@@ -204,6 +205,15 @@ sub stored_files {
         }
     }
     return sort @files;
+}
+
+# Change or read the database (the main instance's, or that of other DBDParams) behind everybody's back, for
+# what else lasts as long as one command.
+sub sql {
+    my ($statement, $params) = @_;
+    $params //= $CELL->{instances}{main}{params};
+    return run(is_sqlite() ? as_user($CELL->{user}, 'sqlite3', '-cmd', '.timeout 20000', $params, $statement)
+        : ('psql', $params, '-XqAt', '-v', 'ON_ERROR_STOP=1', '-c', $statement));
 }
 
 # ---- HTTP
