@@ -85,6 +85,14 @@ int cli_is_empty(const char *path, apr_pool_t *pool)
     return entries == 0;
 }
 
+/* Somebody else's, with things in it? Asked again where it seems so: another init may have given it
+ * away, and begun to fill it, between two looks. */
+static int is_taken(const cli_t *cli, const cli_wish_t *wish, int fd, struct stat *is)
+{
+    return is->st_uid != wish->uid && !cli_is_empty(cli->dir, cli->pool) &&
+           (fstat(fd, is) || is->st_uid != wish->uid);
+}
+
 /* Give the directory to its user. Only an empty one: any other is somebody's already. */
 static cib_error_t *give(const cli_t *cli, const cli_wish_t *wish)
 {
@@ -94,7 +102,7 @@ static cib_error_t *give(const cli_t *cli, const cli_wish_t *wish)
 
     if (fd < 0 || fstat(fd, &is))
         err = cib_error_system(cli->pool, APR_FROM_OS_ERROR(errno), "open %s", cli->dir);
-    else if (is.st_uid != wish->uid && !cli_is_empty(cli->dir, cli->pool))
+    else if (is_taken(cli, wish, fd, &is))
         err = cib_error(cli->pool, CIB_REASON_CONFLICT, APR_SUCCESS,
                         "%s is not empty and does not belong to %s", cli->dir, wish->user);
     else if (is.st_uid != wish->uid && (fchmod(fd, 0750) || fchown(fd, wish->uid, wish->gid)))

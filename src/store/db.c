@@ -35,6 +35,8 @@
 #define PREPARE_TRIES 100
 #define PREPARE_PAUSE apr_time_from_msec(10)
 
+#define ASK_TRIES 4
+
 /* A plan that stays must suit whatever the tables hold later, so it may not depend on what they
  * held when it was made: an empty queue is best read whole, and is not empty for long. Everything
  * asked here is one seek after another, so nothing else is to be thought of; where there is no
@@ -488,12 +490,14 @@ static int select_text(cib_db_t *db, const char *text, apr_dbd_results_t **resul
 cib_error_t *cib_db_ask(cib_db_t *db, const char *text, const char **value, apr_pool_t *pool)
 {
     const cib_connection_t *c = &db->connection;
+    int sqlite = db->store->driver == CIB_DRIVER_SQLITE3;
     apr_dbd_results_t *results = NULL;
     int rc = select_text(db, text, &results, pool);
     cib_rows_t *rows;
 
-    /* the schema may have gone on since the last look, also under this */
-    if (rc != 0 && db->store->driver == CIB_DRIVER_SQLITE3)
+    /* the schema may have gone on since the last look, also under this: with the log's mode, and
+     * then with the tables, where somebody makes them just now */
+    for (int tries = 1; rc != 0 && sqlite && tries < ASK_TRIES; tries++)
         rc = select_text(db, text, &results, pool);
     if (rc != 0)
         return fail(db, rc, pool);

@@ -151,18 +151,23 @@ cib_error_t *cib_schema_make(cib_db_t *db, const char *id, apr_pool_t *pool)
     return CIB_OK;
 }
 
+static cib_error_t *make_all(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    return cib_schema_make(db, baton, pool);
+}
+
+/* In one transaction: who looks meanwhile sees the old schema or the new one, none in between. */
 cib_error_t *cib_schema_upgrade(cib_store_t *store, const cib_source_t *source, const char *id,
                                 int *from, apr_pool_t *pool)
 {
     cib_schema_state_t state;
-    step_t step = {id, 0};
 
     CIB_TRY(cib_schema_state(store, source, &state, pool));
-    *from = step.version = state.version;
+    *from = state.version;
     CIB_TRY(judge(&state, id, pool));
     if (state.version == 0)
         CIB_TRY(cib_schema_prepare(store, source, pool));
-    while (step.version < cib_schema_version())
-        CIB_TRY(cib_store_write(store, source, CIB_WRITE_MANY, take_step, &step, pool));
-    return CIB_OK;
+    if (state.version == cib_schema_version())
+        return CIB_OK;
+    return cib_store_write(store, source, CIB_WRITE_MANY, make_all, (void *)id, pool);
 }
