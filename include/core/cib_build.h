@@ -116,6 +116,8 @@ cib_error_t *cib_build_erase(const cib_ctx_t *ctx, apr_int64_t id);
 /* A claim came to nothing: back to pending, or failed as runner_lost after the third time. Nothing
  * happens when the claim is over. */
 cib_error_t *cib_build_requeue(const cib_ctx_t *ctx, apr_int64_t id, apr_int64_t claim);
+/* A claim that no runner was told of: back to pending, however often. */
+cib_error_t *cib_build_put_back(const cib_ctx_t *ctx, apr_int64_t id, apr_int64_t claim);
 /* End a running build of this claim as failed for `reason` (runner_lost, stuck, timeout ...). */
 cib_error_t *cib_build_fail(const cib_ctx_t *ctx, apr_int64_t id, apr_int64_t claim,
                             const char *reason);

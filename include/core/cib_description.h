@@ -39,7 +39,8 @@ typedef struct cib_description_t {
     apr_array_header_t *dependencies; /* cib_dependency_t *, by id */
 } cib_description_t;
 
-/* Describe a claimed build. NO_RECORD; INTERNAL where a part of it cannot be read. */
+/* Describe a claimed build. NO_RECORD; UNAVAILABLE where the database does not say; INTERNAL where
+ * what it says is of no use, and never will be. */
 cib_error_t *cib_describe(const cib_ctx_t *ctx, apr_int64_t build_id,
                           cib_description_t **description);
 

@@ -179,7 +179,8 @@ typedef struct cib_move_t {
     int exit_code;
     const char *trace_checksum; /* see cib_build_t */
     int requeue;                /* running to pending: runner, started_at, heard_at and what
-                                                  cib_q_build_short counted cleared, requeues + 1 */
+                                   cib_q_build_short counted cleared, and that counted (requeues) */
+    int uncounted;              /* or not */
 } cib_move_t;
 cib_error_t *cib_q_build_move(cib_db_t *db, apr_int64_t id, const cib_move_t *move, int *changed,
                               apr_pool_t *pool);

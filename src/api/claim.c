@@ -21,7 +21,8 @@ static void note_undone(const cib_ctx_t *ctx, const cib_error_t *err, apr_int64_
         tell(ctx, err, "CIB0402", id, "its claim cannot be undone now, upkeep will");
 }
 
-/* Fail what can never be described, or it would stop its queue; put anything else back. */
+/* Fail what can never be described, or it would stop its queue. What misses a part may just be
+ * going, or never have had it: that counts. What cannot be told now does not. */
 static cib_error_t *give_up(const cib_ctx_t *ctx, apr_int64_t runner_id, apr_int64_t id,
                             const cib_error_t *why)
 {
@@ -32,7 +33,9 @@ static cib_error_t *give_up(const cib_ctx_t *ctx, apr_int64_t runner_id, apr_int
         return CIB_OK;
     if (why->reason == CIB_REASON_INTERNAL)
         return cib_build_fail(ctx, id, build->claim, "data_integrity_failure");
-    return cib_build_requeue(ctx, id, build->claim);
+    if (why->reason == CIB_REASON_NO_RECORD)
+        return cib_build_requeue(ctx, id, build->claim);
+    return cib_build_put_back(ctx, id, build->claim);
 }
 
 static void undo(const cib_ctx_t *ctx, apr_int64_t runner_id, apr_int64_t id,

@@ -269,6 +269,19 @@ static cib_error_t *requeue(cib_db_t *db, void *baton, apr_pool_t *pool)
                                   pool);
 }
 
+cib_error_t *cib_build_put_back(const cib_ctx_t *ctx, apr_int64_t id, apr_int64_t claim)
+{
+    stepping_t stepping = {.id = id,
+                           .move = {.from = CIB_RUNNING,
+                                    .to = CIB_PENDING,
+                                    .claim = claim,
+                                    .now = apr_time_now(),
+                                    .requeue = 1,
+                                    .uncounted = 1}};
+
+    return claim > 0 ? cib_write(ctx, step, &stepping) : CIB_OK;
+}
+
 cib_error_t *cib_build_requeue(const cib_ctx_t *ctx, apr_int64_t id, apr_int64_t claim)
 {
     stepping_t stepping = {.id = id,

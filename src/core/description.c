@@ -87,7 +87,7 @@ typedef struct describing_t {
     apr_int64_t id;
     apr_time_t now;
     cib_build_parts_t *parts;
-    apr_array_header_t *variables; /* cib_variable_t */
+    apr_array_header_t *sealed; /* cib_variable_t * */
     cib_description_t *about;
 } describing_t;
 
@@ -125,12 +125,11 @@ static cib_error_t *collect_parts(cib_db_t *db, describing_t *describing, apr_po
     const cib_build_parts_t *parts = describing->parts;
     cib_description_t *about = describing->about;
 
-    describing->variables = apr_array_make(pool, 1, sizeof(cib_variable_t));
+    describing->sealed = apr_array_make(pool, 1, sizeof(cib_variable_t *));
     about->dependencies = apr_array_make(pool, 1, sizeof(cib_dependency_t *));
     about->archive = NULL;
     if (parts->has_variables)
-        CIB_TRY(cib_variables_open(db, describing->ctx->storage, describing->id,
-                                   &describing->variables, pool));
+        CIB_TRY(cib_q_variables(db, describing->id, &describing->sealed, pool));
     if (parts->has_artifacts)
         CIB_TRY(archive_of(db, describing->id, describing->now, &about->archive, pool));
     return parts->has_needs ? dependencies(db, describing, pool) : CIB_OK;
@@ -208,22 +207,34 @@ static cib_error_t *read_options(cib_description_t *about, const cib_build_spec_
     return CIB_OK;
 }
 
+/* What the database fails to say, for whatever reason, is no fault of the build's. */
+static cib_error_t *ask(const cib_ctx_t *ctx, describing_t *describing)
+{
+    cib_error_t *err = cib_read(ctx, collect, describing);
+
+    if (err && err->reason == CIB_REASON_INTERNAL)
+        err->reason = CIB_REASON_UNAVAILABLE;
+    return err;
+}
+
 cib_error_t *cib_describe(const cib_ctx_t *ctx, apr_int64_t build_id,
                           cib_description_t **description)
 {
     describing_t describing = {.ctx = ctx, .id = build_id, .now = apr_time_now()};
     cib_description_t *about = apr_pcalloc(ctx->pool, sizeof(*about));
+    apr_array_header_t *variables;
 
     *description = NULL;
     describing.about = about;
-    CIB_TRY(cib_read(ctx, collect, &describing));
+    CIB_TRY(ask(ctx, &describing));
+    CIB_TRY(cib_variables_unseal(ctx->storage, build_id, describing.sealed, &variables, ctx->pool));
     about->token = cib_token_build(ctx->storage, build_id, about->build->claim, ctx->pool);
     if (!about->token)
         return cib_error(ctx->pool, CIB_REASON_INTERNAL, APR_EGENERAL, NULL);
     about->repo_url = repo_url(about->project, about->token, ctx->pool);
     about->runner_version = about->runner ? about->runner->version : NULL;
     about->timeout = timeout(about->build, about->runner);
-    about->variables = in_order(describing.variables, ctx->pool);
+    about->variables = in_order(variables, ctx->pool);
     CIB_TRY(read_options(about, &describing.parts->spec, ctx->pool));
     *description = about;
     return CIB_OK;

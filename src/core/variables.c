@@ -64,12 +64,10 @@ cib_error_t *cib_variables_add(cib_db_t *db, const cib_storage_t *storage, apr_i
     return CIB_OK;
 }
 
-cib_error_t *cib_variables_open(cib_db_t *db, const cib_storage_t *storage, apr_int64_t build_id,
-                                apr_array_header_t **variables, apr_pool_t *pool)
+cib_error_t *cib_variables_unseal(const cib_storage_t *storage, apr_int64_t build_id,
+                                  const apr_array_header_t *rows, apr_array_header_t **variables,
+                                  apr_pool_t *pool)
 {
-    apr_array_header_t *rows;
-
-    CIB_TRY(cib_q_variables(db, build_id, &rows, pool));
     *variables = apr_array_make(pool, rows->nelts, sizeof(cib_variable_t));
     for (int i = 0; i < rows->nelts; i++) {
         cib_variable_t row = *APR_ARRAY_IDX(rows, i, cib_variable_t *);
@@ -80,4 +78,13 @@ cib_error_t *cib_variables_open(cib_db_t *db, const cib_storage_t *storage, apr_
         APR_ARRAY_PUSH(*variables, cib_variable_t) = row;
     }
     return CIB_OK;
+}
+
+cib_error_t *cib_variables_open(cib_db_t *db, const cib_storage_t *storage, apr_int64_t build_id,
+                                apr_array_header_t **variables, apr_pool_t *pool)
+{
+    apr_array_header_t *rows;
+
+    CIB_TRY(cib_q_variables(db, build_id, &rows, pool));
+    return cib_variables_unseal(storage, build_id, rows, variables, pool);
 }

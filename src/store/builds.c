@@ -281,7 +281,7 @@ static const cib_sql_t move_on = {
 static const cib_sql_t move_back = {
     "UPDATE builds SET status = 'pending', queued_at = %lld, runner_id = NULL, "
     "on_shared_runner = 0, started_at = NULL, heard_at = NULL, short_traces = 0, "
-    "requeues = requeues + 1" STILL,
+    "requeues = requeues + %lld" STILL,
     NULL,
 };
 
@@ -294,8 +294,8 @@ cib_error_t *cib_q_build_move(cib_db_t *db, apr_int64_t id, const cib_move_t *mo
         CIB_TRY(lock_one(db, id, pool));
     if (move->requeue)
         return cib_db_change(db, &move_back,
-                             CIB_ARGS(CIB_INT(move->now), CIB_INT(id), CIB_TEXT(from),
-                                      CIB_INT(move->claim), CIB_INT(move->claim)),
+                             CIB_ARGS(CIB_INT(move->now), CIB_INT(!move->uncounted), CIB_INT(id),
+                                      CIB_TEXT(from), CIB_INT(move->claim), CIB_INT(move->claim)),
                              changed, pool);
     return cib_db_change(db, &move_on,
                          CIB_ARGS(CIB_TEXT(cib_status_name(move->to)),

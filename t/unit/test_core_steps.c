@@ -116,6 +116,24 @@ static void test_requeues(core_t *core)
     is_str(build_of(core, id)->failure_reason, "runner_lost", "runner_lost");
 }
 
+/* What no runner was told of is put back as often as need be. */
+static void test_put_back(core_t *core)
+{
+    apr_int64_t id = new_build(core, 0, 0);
+
+    fine(cib_build_put_back(&core->ctx, id, 0), "put back what was never claimed");
+    for (int i = 1; i <= 5; i++) {
+        start(core, id);
+        fine(cib_build_put_back(&core->ctx, id, i - 1), "put back for a former claim");
+        is_str(status_of(core, id), "running", "a former claim moves nothing");
+        fine(cib_build_put_back(&core->ctx, id, i), "put back");
+        is_str(status_of(core, id), "pending", "put back for the %dth time", i);
+    }
+    is_int(build_of(core, id)->requeues, 0, "and that is no mark");
+    start(core, id);
+    finish(core, id, "success");
+}
+
 static void test_reasons(core_t *core)
 {
     apr_int64_t id = ended_build(core, "failed");
@@ -593,6 +611,7 @@ static void tests(const char *driver)
     test_pairs(core);
     test_guard(core);
     test_requeues(core);
+    test_put_back(core);
     test_reasons(core);
     test_needs(core);
     test_skip_and_reopen(core);

@@ -177,6 +177,18 @@ subtest 'a build that cannot be described' => sub {
     update($job, state => 'success');
 };
 
+# Whatever a database may say: here it has lost a table.
+subtest 'a database that does not say what there is to do' => sub {
+    my @ids = build(project => $project, args => ['--count', 3]);
+    sql('ALTER TABLE build_specs RENAME TO build_specs_elsewhere');
+    expect_log(qr/CIB0401: build \d+: it was claimed and cannot be described: database: /, qr/CIB0101: .*database: /);
+    is_deeply [map { ask($runner)->{status} } 1 .. 6], [(503) x 6], 'is no answer';
+    sql('ALTER TABLE build_specs_elsewhere RENAME TO build_specs');
+    my @jobs = map { job($runner) } @ids;
+    is_deeply [map { $_ && $_->{id} } @jobs], \@ids, '  and none of the builds is any the worse for it';
+    update($_, state => 'success') for grep {defined} @jobs;
+};
+
 # Keep everybody from claiming until the returned function is called.
 sub hold_claims {
     if (is_sqlite()) {
