@@ -4,7 +4,8 @@
  * ends. All text but a taken member's value is held (at most CIB_PARAMS_LIMIT) and given to json-c
  * member by member, each at its end, so that the plan can look at those before the one that it is
  * asked about. A taken value stands there as null. json-c is laxer than JSON even when strict
- * (single quotes, NaN, raw control characters, "1.", "-01"): those are refused here, byte by byte.
+ * (single quotes, NaN, raw control characters, "1.", "-.5", "-01"): those are refused here, byte by
+ * byte.
  */
 #include <limits.h>
 #include <string.h>
@@ -29,10 +30,10 @@ typedef enum {
     JSON_DONE
 } json_state_e;
 
-/* How far a number is, as far as leading zeros need it. */
+/* How far a number is, as far as leading zeros and points need it. */
 typedef enum {
     DIGITS_NONE, /* in no number */
-    DIGITS_SIGN, /* behind the minus in front */
+    DIGITS_SIGN, /* behind the minus in front: nothing but a digit */
     DIGITS_ZERO, /* behind a zero in front: no further digit */
     DIGITS_MORE
 } json_digits_e;
@@ -319,12 +320,13 @@ static json_digits_e digits_behind(json_digits_e before, char c)
 static cib_error_t *check_outside(json_parser_t *json, char c)
 {
     char before = json->before;
-    int zero = json->digits == DIGITS_ZERO;
+    json_digits_e digits = json->digits;
 
     json->before = c;
     json->digits = digits_behind(json->digits, c);
     if (!c || !strchr("{}[]:,\"+-.0123456789eEtrufalsn \t\r\n", c) ||
-        (before == '.' && !apr_isdigit(c)) || (zero && apr_isdigit(c)))
+        ((before == '.' || digits == DIGITS_SIGN) && !apr_isdigit(c)) ||
+        (digits == DIGITS_ZERO && apr_isdigit(c)))
         return malformed(json, "unexpected character");
     return CIB_OK;
 }
