@@ -93,4 +93,40 @@ subtest 'a trace that was begun for the claim before' => sub {
     finish($runner, $id, 'success', vhost => 'hasty');
 };
 
+# A database without room: what runners say cannot be written down.
+sub fill_database {
+    my $params = $CELL->{instances}{hasty}{params};
+    my $says = is_sqlite() ? q{BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END} : 'FOR EACH ROW EXECUTE FUNCTION no_room()';
+    sql(q{CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'No space left on device'; END $$}, $params)
+        unless is_sqlite();
+    sql("CREATE TRIGGER no_room_for_leases BEFORE INSERT ON leases $says", $params);
+    sql("CREATE TRIGGER no_room_for_builds BEFORE UPDATE ON builds $says", $params);
+    return sub {
+        sql("DROP TRIGGER no_room_for_$_" . (is_sqlite() ? '' : " ON $_"), $params) for qw(builds leases);
+        sql('DROP FUNCTION no_room()', $params) unless is_sqlite();
+    };
+}
+
+subtest 'a runner whose words cannot be written down' => sub {
+    my $id = build(%hasty, project => $project);
+    my $build = claim($runner, vhost => 'hasty');
+    my $said = 0;
+    my $speak = sub {
+        my $r = http(PATCH => "builds/$id/trace.txt", vhost => 'hasty', type => 'text/plain', body => 'x',
+            headers => ['Build-Token' => $build->{token}, 'Content-Range' => "$said-$said"]);
+        $said++ if $r->{status} == 202;
+        return $r->{status};
+    };
+    is $speak->(), 202, 'it is heard';
+    my $begun = time;
+    my $make_room = fill_database();
+    expect_log(qr/CIB0302: /, qr/CIB0240: /, qr/CIB0241: /);
+    my $works_again = () = slurp($CELL->{error_log}) =~ /CIB0241: /g;
+    wait_for('more than its patience to pass', sub { $speak->(); return time - $begun > 5 });
+    $make_room->();
+    wait_for('upkeep to work again', sub { my $now = () = slurp($CELL->{error_log}) =~ /CIB0241: /g; return $now > $works_again });
+    is status_of($id), 'running', 'and is not held to have been silent';
+    finish($runner, $id, 'success', vhost => 'hasty');
+};
+
 done_testing;

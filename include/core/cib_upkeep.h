@@ -20,7 +20,8 @@ typedef struct cib_upkeep_report_t {
 cib_error_t *cib_upkeep_turn(const cib_ctx_t *ctx, apr_time_t now, apr_time_t since, int batch,
                              int dry, cib_upkeep_report_t *report);
 
-/* Take the lease for this holder (host and process) until now + a few seconds. */
+/* Take the lease for this holder (host and process) until now + a few seconds. Whatever fails is
+ * UNAVAILABLE, a full disk too: where this cannot be written no runner's word could be. */
 cib_error_t *cib_upkeep_lease(const cib_ctx_t *ctx, const char *holder, apr_time_t now, int *mine);
 
 /* Orphans among the files: all of them, as `ci-builds gc` does. */

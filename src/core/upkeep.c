@@ -35,11 +35,12 @@ static cib_error_t *take_lease(cib_db_t *db, void *baton, apr_pool_t *pool)
 cib_error_t *cib_upkeep_lease(const cib_ctx_t *ctx, const char *holder, apr_time_t now, int *mine)
 {
     leasing_t leasing = {.holder = holder, .now = now};
+    cib_error_t *err = cib_write_one(ctx, take_lease, &leasing);
 
-    *mine = 0;
-    CIB_TRY(cib_write_one(ctx, take_lease, &leasing));
-    *mine = leasing.mine;
-    return CIB_OK;
+    if (err)
+        err->reason = CIB_REASON_UNAVAILABLE;
+    *mine = !err && leasing.mine;
+    return err;
 }
 
 /* --- what expired ---------------------------------------------------------------------------- */

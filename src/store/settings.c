@@ -36,10 +36,15 @@ cib_error_t *cib_q_registration_rotate(cib_db_t *db, int *rotation, apr_pool_t *
 
 /* --- leases */
 
+/* The clocks of hosts may differ by so much. */
+#define CLOCKS_DIFFER apr_time_from_sec(60)
+
+/* One that would last longer than any that is taken now was taken before the clock was set back. */
 static const cib_sql_t lease_take = {
     "INSERT INTO leases (name, holder, expires_at) VALUES (%s, %s, %lld) "
     "ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at "
-    "WHERE leases.holder = excluded.holder OR leases.expires_at <= %lld",
+    "WHERE leases.holder = excluded.holder OR leases.expires_at <= %lld "
+    "OR leases.expires_at > %lld",
     NULL,
 };
 
@@ -49,7 +54,8 @@ cib_error_t *cib_q_lease_take(cib_db_t *db, const char *name, const char *holder
     int changed;
 
     CIB_TRY(cib_db_change(db, &lease_take,
-                          CIB_ARGS(CIB_TEXT(name), CIB_TEXT(holder), CIB_INT(until), CIB_INT(now)),
+                          CIB_ARGS(CIB_TEXT(name), CIB_TEXT(holder), CIB_INT(until), CIB_INT(now),
+                                   CIB_INT(until + CLOCKS_DIFFER)),
                           &changed, pool));
     *taken = changed > 0;
     return CIB_OK;

@@ -348,6 +348,7 @@ static void test_tagsets_meanwhile(core_t *core)
 
 static void test_lease(core_t *core)
 {
+    cib_error_t *err;
     apr_time_t now = apr_time_now();
     int mine;
 
@@ -359,6 +360,15 @@ static void test_lease(core_t *core)
     is_int(mine, 1, "who has it renews it");
     fine(cib_upkeep_lease(&core->ctx, "b", now + SECONDS(30), &mine), "lease");
     is_int(mine, 1, "until it is not heard of again");
+    fine(cib_upkeep_lease(&core->ctx, "a", now - SECONDS(3600), &mine), "lease");
+    is_int(mine, 1, "nor to one who held it when the clock was an hour fast");
+    sql(core, "ALTER TABLE leases RENAME TO elsewhere");
+    err = cib_upkeep_lease(&core->ctx, "a", now, &mine);
+    ok(err && err->reason == CIB_REASON_UNAVAILABLE && !mine,
+       "where it cannot be written nobody was heard");
+    sql(core, "ALTER TABLE elsewhere RENAME TO leases");
+    fine(cib_upkeep_lease(&core->ctx, "a", now, &mine), "lease");
+    is_int(mine, 1, "until it can");
 }
 
 /* --- files and rows */
