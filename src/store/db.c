@@ -37,6 +37,9 @@
 
 #define ASK_TRIES 4
 
+/* So many times the patience of somebody who would have said something by then. */
+#define GONE 3
+
 /* A plan that stays must suit whatever the tables hold later, so it may not depend on what they
  * held when it was made: an empty queue is best read whole, and is not empty for long. Everything
  * asked here is one seek after another, so nothing else is to be thought of; where there is no
@@ -105,15 +108,22 @@ static cib_error_t *set_up_sqlite(cib_db_t *db, apr_pool_t *pool)
     return cib_db_ask(db, BUSY_TIMEOUT, NULL, pool);
 }
 
-/* A connection from a pool may have died before its first use. That is no failure yet: the section
+/* Who has patience ends or cuts each section when that is over. So a transaction that is still open
+ * long after, and nobody says anything in it, is that of a host that is gone: what it has locked
+ * must not stay locked until the server's TCP finds out, which takes it hours.
+ *
+ * A connection from a pool may have died before its first use. That is no failure yet: the section
  * finds out, and has a second turn. */
 static void set_up_pgsql(cib_db_t *db, apr_pool_t *pool)
 {
     const char *text = PLAN_ONCE;
 
     if (db->store->patience)
-        text = apr_psprintf(pool, PLAN_ONCE "; SET statement_timeout = %d",
-                            (int)apr_time_as_msec(db->store->patience));
+        text = apr_psprintf(pool,
+                            PLAN_ONCE "; SET statement_timeout = %d; "
+                                      "SET idle_in_transaction_session_timeout = %d",
+                            (int)apr_time_as_msec(db->store->patience),
+                            (int)apr_time_as_msec(db->store->patience * GONE));
     (void)cib_db_execute(db, text, pool);
 }
 
