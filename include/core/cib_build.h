@@ -52,7 +52,8 @@ cib_error_t *cib_build_pending_reasons(const cib_ctx_t *ctx, const cib_build_t *
     2 /* that of a running build that needs it (v4, to fetch its artifacts) */
 
 /* Look a build up and check the token. `also`: CIB_OPEN_..., or 0. In order: NOTHING (no such
- * build), FORBIDDEN (token; "Project has been deleted!"), ERASED ("Build has been erased!"). */
+ * build), WRONG_TOKEN, FORBIDDEN ("Project has been deleted!"), ERASED ("Build has been erased!").
+ */
 cib_error_t *cib_build_authenticate(const cib_ctx_t *ctx, apr_int64_t id, const char *token,
                                     int also, cib_build_t **build);
 

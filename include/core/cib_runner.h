@@ -43,7 +43,8 @@ typedef struct cib_runner_new_t {
 int cib_runner_faults(const cib_runner_new_t *fresh, apr_pool_t *pool);
 
 /* POST runners/register: the instance's registration token makes a shared runner, a project's token
- * one for that project. FORBIDDEN: neither, which is said first; INVALID: cib_runner_faults. */
+ * one for that project. WRONG_TOKEN: neither, which is said first and costs no write; INVALID:
+ * cib_runner_faults. */
 cib_error_t *cib_runner_register(const cib_ctx_t *ctx, const char *token,
                                  const cib_runner_new_t *fresh, apr_int64_t *id,
                                  const char **runner_token);
@@ -55,7 +56,7 @@ cib_error_t *cib_runner_add(const cib_ctx_t *ctx, const cib_runner_new_t *fresh,
                             const apr_array_header_t *project_ids, const char *imported,
                             apr_int64_t *id, const char **token);
 
-/* Whose token is it? FORBIDDEN where it is nobody's (or NULL or empty). */
+/* Whose token is it? WRONG_TOKEN where it is nobody's (or NULL or empty). */
 cib_error_t *cib_runner_authenticate(const cib_ctx_t *ctx, const char *token,
                                      cib_runner_t **runner);
 /* A runner spoke, and with `info->system_id` (cut to 64 bytes) one of its machines: renew the

@@ -35,6 +35,7 @@ int cib_reply_flush(request_rec *r);
  *   INVALID         400     {"message":"400 (Bad request) <message>"} or, from the parsers,
  *                           {"error":"<message>"} (see cib_reply_parse_error)
  *   MISSING         400     {"message":"400 (Bad request) \"<message>\" not given"}
+ *   WRONG_TOKEN     403     {"message":"403 Forbidden"}
  *   FORBIDDEN       403     {"message":"403 Forbidden"} or "403 Forbidden  - <message>"
  *   NOT_RUNNING     403     the same
  *   ERASED          403     the same
@@ -51,10 +52,10 @@ int cib_reply_flush(request_rec *r);
  *   INTERNAL        500     {"message":"500 Internal Server Error"}
  *   CLIENT_GONE     what ap_map_http_request_error says, 400 at least
  *
- * Logged at debug (client's faults), at error (INTERNAL, NO_SPACE), at warning (UNAVAILABLE). A
- * body that was not read to its end is drained up to a bound and a moment, and the connection
- * closed (lingering), so that the client sees the answer and not a reset, and we do not read
- * gigabytes. */
+ * Logged at debug (client's faults; a wrong token at trace1), at error (INTERNAL, NO_SPACE), at
+ * warning (UNAVAILABLE). A body that was not read to its end is drained up to a bound and a moment,
+ * and the connection closed (lingering), so that the client sees the answer and not a reset, and we
+ * do not read gigabytes. */
 int cib_reply_error(request_rec *r, const cib_error_t *err);
 
 /* The same for an error of the parsers and params: INVALID is {"error":"<message>"}; and for a

@@ -17,8 +17,9 @@ typedef enum {
     CIB_REASON_NO_SPACE,     /* the storage directory is full, or below CIBuildsMinFree */
     CIB_REASON_INVALID,      /* the request is malformed: message is a text of our own */
     CIB_REASON_MISSING,      /* a required parameter is missing or empty: message is its name */
-    CIB_REASON_FORBIDDEN,    /* a token is unknown or wrong, or the state forbids it: message is the
-                                text after "403 Forbidden  - ", NULL for the plain one */
+    CIB_REASON_WRONG_TOKEN,  /* a token is unknown, wrong or missing */
+    CIB_REASON_FORBIDDEN,    /* the state forbids it: message is the text after
+                                "403 Forbidden  - ", NULL for the plain one */
     CIB_REASON_NOT_RUNNING,  /* the build is in no state for that: as FORBIDDEN, but a dialect may
                                 have words of its own for it */
     CIB_REASON_ERASED,       /* the build has been erased: likewise */

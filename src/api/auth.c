@@ -7,6 +7,7 @@ cib_error_t *cib_call_token(cib_call_t *call, const char *header, const char **t
     CIB_TRY(cib_call_malformed(call, cib_params_text(call->params, "token", token)));
     if (!*token && header)
         *token = apr_table_get(call->r->headers_in, header);
+    call->token = *token;
     return CIB_OK;
 }
 
@@ -48,7 +49,7 @@ cib_error_t *cib_call_open(cib_call_t *call, const cib_route_match_t *match, int
     cib_error_t *err = open_build(call, match, also, build);
 
     if (err && err->reason == CIB_REASON_NOTHING && call->manner->only_running)
-        return cib_error(call->r->pool, CIB_REASON_FORBIDDEN, APR_SUCCESS, NULL);
+        return cib_error(call->r->pool, CIB_REASON_WRONG_TOKEN, APR_SUCCESS, NULL);
     return err;
 }
 

@@ -2,12 +2,14 @@
 #include <apr_strings.h>
 
 #include "internal.h"
+#include "server/cib_guesses.h"
 
 cib_error_t *cib_call_begin(cib_call_t *call, request_rec *r, const cib_manner_t *manner)
 {
     call->r = r;
     call->manner = manner;
     call->params = cib_params_create(r->pool);
+    call->token = NULL;
     call->malformed = call->ruled = NULL;
     return cib_api_ctx(r, &call->ctx);
 }
@@ -58,6 +60,8 @@ int cib_call_fail(cib_call_t *call, const cib_error_t *err)
 {
     int bad = err->reason == CIB_REASON_INVALID || err->reason == CIB_REASON_MISSING;
 
+    if (err->reason == CIB_REASON_WRONG_TOKEN)
+        cib_guess_note(call->r, call->token);
     if (err != call->malformed && bad && call->manner->bad_request)
         return cib_reply_bad_request(call->r, call->manner->bad_request, err);
     if (err != call->malformed)

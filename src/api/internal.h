@@ -23,7 +23,7 @@ typedef struct cib_manner_t {
     int also_opens;            /* whose token does, too: CIB_OPEN_... */
     const char *status_header; /* what tells the runner how its build stands */
     int only_running;          /* a build that does not run takes nothing, and whether there is one
-                                  is not told: FORBIDDEN where v1 has NOTHING (v4) */
+                                  is not told: WRONG_TOKEN where v1 has NOTHING (v4) */
     int missing_is_error; /* a required parameter that is missing: {"error":"token is missing"} */
     const char *not_running; /* the words for these two reasons; NULL: the rules' own */
     const char *erased;
@@ -41,6 +41,7 @@ typedef struct cib_call_t {
     const cib_ctx_t *ctx;
     const cib_manner_t *manner;
     cib_params_t *params;
+    const char *token;            /* the last that was looked at, right or wrong; NULL: none */
     const cib_error_t *malformed; /* the request's own fault in form, see cib_call_malformed */
     const cib_error_t *ruled;     /* a plan's error that came back through the parser */
 } cib_call_t;
@@ -64,12 +65,13 @@ int cib_call_fail(cib_call_t *call, const cib_error_t *err);
 /* The token: the parameter, else the header (NULL: there is none). A parameter beats a header, an
  * empty one too. */
 cib_error_t *cib_call_token(cib_call_t *call, const char *header, const char **token);
-/* The runner whose token the parameter is; FORBIDDEN, and MISSING where the manner has it. */
+/* The runner whose token the parameter is; WRONG_TOKEN, and MISSING where the manner has it. */
 cib_error_t *cib_call_runner(cib_call_t *call, cib_runner_t **runner);
 /* The parameter `token`: MISSING where there is none. An empty one is one, and wrong. */
 cib_error_t *cib_call_required_token(cib_call_t *call, const char **token);
 /* The build of the path, opened by its token or one that `also` (CIB_OPEN_...) opens it: NOTHING
- * (also where the path holds no id), then FORBIDDEN, ERASED. Log lines name it from here on. */
+ * (also where the path holds no id), then WRONG_TOKEN, FORBIDDEN, ERASED. Log lines name it from
+ * here on. */
 cib_error_t *cib_call_open(cib_call_t *call, const cib_route_match_t *match, int also,
                            cib_build_t **build);
 /* The same as the manner has it, for what changes a build: NOT_RUNNING too, with the header that

@@ -129,7 +129,7 @@ static cib_error_t *first_look(intake_t *in)
     CIB_TRY(cib_call_query(in->call));
     CIB_TRY(cib_call_kind(in->call, &in->type, &in->format));
     err = open_build(in);
-    if (err && err->reason == CIB_REASON_FORBIDDEN && !err->message && token_may_follow(in->call))
+    if (err && err->reason == CIB_REASON_WRONG_TOKEN && token_may_follow(in->call))
         return CIB_OK;
     return err;
 }

@@ -24,6 +24,7 @@ static cib_error_t *register_runner(cib_call_t *call, json_object **answer)
     CIB_TRY(cib_call_begin(call, call->r, &cib_v1_manner));
     CIB_TRY(cib_call_read(call, NULL));
     CIB_TRY(cib_call_malformed(call, cib_params_required(call->params, "token", &registration)));
+    call->token = registration;
     CIB_TRY(cib_call_new_runner(call, &fresh));
     CIB_TRY(refusal(call, cib_runner_register(call->ctx, registration, &fresh, &id, &token)));
     json = cib_call_credentials(id, token);
@@ -49,6 +50,7 @@ static cib_error_t *remove_runner(cib_call_t *call)
     CIB_TRY(cib_call_begin(call, call->r, &cib_v1_manner));
     CIB_TRY(cib_call_read(call, NULL));
     CIB_TRY(cib_call_malformed(call, cib_params_required(call->params, "token", &token)));
+    call->token = token;
     CIB_TRY(cib_runner_authenticate(call->ctx, token, &runner));
     return cib_runner_remove(call->ctx, runner->id);
 }

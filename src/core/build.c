@@ -136,7 +136,7 @@ static cib_error_t *check_token(const cib_ctx_t *ctx, const asking_t *asking, co
 
     if (!right && (also & CIB_OPEN_DEPENDENT) && *token)
         CIB_TRY(is_dependents_token(ctx, asking->id, token, &right));
-    return right ? CIB_OK : cib_error(ctx->pool, CIB_REASON_FORBIDDEN, APR_SUCCESS, NULL);
+    return right ? CIB_OK : cib_error(ctx->pool, CIB_REASON_WRONG_TOKEN, APR_SUCCESS, NULL);
 }
 
 cib_error_t *cib_build_authenticate(const cib_ctx_t *ctx, apr_int64_t id, const char *token,

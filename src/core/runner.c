@@ -124,7 +124,7 @@ static cib_error_t *admit(cib_db_t *db, adding_t *adding, apr_int64_t *project_i
     CIB_TRY(
         cib_q_project_by_token(db, cib_token_hash(adding->registered_with, pool), &project, pool));
     if (!project || project->removing)
-        return cib_error(pool, CIB_REASON_FORBIDDEN, APR_SUCCESS, NULL);
+        return cib_error(pool, CIB_REASON_WRONG_TOKEN, APR_SUCCESS, NULL);
     *project_id = project->id;
     return CIB_OK;
 }
@@ -177,11 +177,10 @@ cib_error_t *cib_runner_register(const cib_ctx_t *ctx, const char *token,
     *id = 0;
     *runner_token = NULL;
     adding.registered_with = token ? token : "";
-    if (refused) {
-        /* a wrong token is said first */
-        CIB_TRY(cib_read(ctx, admit_only, &adding));
+    /* a wrong token is said first, and costs no write: who guesses is not to keep others waiting */
+    CIB_TRY(cib_read(ctx, admit_only, &adding));
+    if (refused)
         return refused;
-    }
     CIB_TRY(choose_token(ctx, NULL, &adding, runner_token));
     CIB_TRY(cib_write(ctx, add, &adding));
     *id = adding.id;
@@ -237,7 +236,7 @@ cib_error_t *cib_runner_authenticate(const cib_ctx_t *ctx, const char *token, ci
         CIB_TRY(cib_read(ctx, by_token, &asking));
     }
     if (!asking.runner)
-        return cib_error(ctx->pool, CIB_REASON_FORBIDDEN, APR_SUCCESS, NULL);
+        return cib_error(ctx->pool, CIB_REASON_WRONG_TOKEN, APR_SUCCESS, NULL);
     *runner = asking.runner;
     return CIB_OK;
 }

@@ -96,6 +96,8 @@ static const answer_t answers[] = {
                              "the storage directory is full", "60"},
     [CIB_REASON_INVALID] = {400, APLOG_DEBUG, "CIB0103", "400 (Bad request)", NULL, NULL},
     [CIB_REASON_MISSING] = {400, APLOG_DEBUG, "CIB0104", "400 (Bad request)", NULL, NULL},
+    /* there may be many: CIB0260 tells of them */
+    [CIB_REASON_WRONG_TOKEN] = {403, APLOG_TRACE1, "CIB0117", "403 Forbidden", NULL, NULL},
     [CIB_REASON_FORBIDDEN] = {403, APLOG_DEBUG, "CIB0105", "403 Forbidden", NULL, NULL},
     [CIB_REASON_NOT_RUNNING] = {403, APLOG_DEBUG, "CIB0114", "403 Forbidden", NULL, NULL},
     [CIB_REASON_ERASED] = {403, APLOG_DEBUG, "CIB0115", "403 Forbidden", NULL, NULL},

@@ -50,6 +50,7 @@ struct cib_slot_t {
     unsigned next_failure;
     failure_t failures[ERRORS];
     cib_quiet_t quiet[CIB_QUIET_TOPICS];
+    cib_tally_t guesses;
 };
 
 /* Where the board is; outlives the module's being unloaded at a restart. */
@@ -105,6 +106,11 @@ cib_slot_t *cib_board_slot(const char *dir, apr_pool_t *pool)
 cib_quiet_t *cib_board_quiet(cib_slot_t *slot, cib_quiet_e topic)
 {
     return &slot->quiet[topic];
+}
+
+cib_tally_t *cib_board_guesses(cib_slot_t *slot)
+{
+    return &slot->guesses;
 }
 
 /* --- parked requests */

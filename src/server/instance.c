@@ -90,6 +90,7 @@ int cib_instances_declare(apr_pool_t *pconf, server_rec *main_server)
                          "and start it again");
             return HTTP_INTERNAL_SERVER_ERROR;
         }
+        cib_guesses_declare(pconf, s, place->slot);
         place->connections = connections_of(s, pconf);
         APR_ARRAY_PUSH(places, place_t *) = place;
     }

@@ -7,6 +7,7 @@
 #include <httpd.h>
 
 #include "server/cib_instance.h"
+#include "util/cib_tally.h"
 
 /* --- quiet.c: what repeats itself is logged once a minute */
 
@@ -30,6 +31,18 @@ int cib_quiet_may_speak(cib_quiet_t *quiet, apr_time_t now);
 
 /* It is over: the next is worth a line at once. Returns whether anything had been said. */
 int cib_quiet_over(cib_quiet_t *quiet);
+
+/* --- guesses.c: wrong tokens, see server/cib_guesses.h */
+
+/* The slot's count of them (board.c). */
+cib_tally_t *cib_board_guesses(cib_slot_t *slot);
+
+/* post_config: when this configuration ends, by a restart or a stop, tell what was counted until
+ * then. */
+void cib_guesses_declare(apr_pool_t *pconf, server_rec *s, cib_slot_t *slot);
+
+/* Tell what a minute has passed for. */
+void cib_guesses_tell(const cib_instance_t *instance);
 
 /* --- gate.c */
 

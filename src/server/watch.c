@@ -95,12 +95,14 @@ static apr_status_t on_watchdog(int state, void *data, apr_pool_t *pool)
     watch_t *watch = data;
     cib_instance_t *instance;
 
-    if (state != AP_WATCHDOG_STATE_RUNNING || is_paused(watch, apr_time_now()))
+    if (state != AP_WATCHDOG_STATE_RUNNING)
         return APR_SUCCESS;
     if (!lock || apr_thread_rwlock_tryrdlock(lock) != APR_SUCCESS)
         return APR_SUCCESS;
     instance = cib_instance_of(watch->server);
     if (instance)
+        cib_guesses_tell(instance);
+    if (instance && !is_paused(watch, apr_time_now()))
         take_turn(watch, instance, pool);
     apr_thread_rwlock_unlock(lock);
     return APR_SUCCESS;

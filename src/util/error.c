@@ -43,6 +43,8 @@ static const char *reason_text(cib_reason_e reason)
         return "malformed request";
     case CIB_REASON_MISSING:
         return "a required parameter is missing";
+    case CIB_REASON_WRONG_TOKEN:
+        return "not with this token";
     case CIB_REASON_FORBIDDEN:
         return "forbidden";
     case CIB_REASON_NOT_RUNNING:

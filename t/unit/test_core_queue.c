@@ -15,14 +15,14 @@ static void test_authenticate(core_t *core)
     is_reason(cib_build_authenticate(&core->ctx, 4711, "x", CIB_OPEN_PROJECT, &build),
               CIB_REASON_NOTHING, "an unknown build is said first");
     is_reason(cib_build_authenticate(&core->ctx, id, NULL, CIB_OPEN_PROJECT, &build),
-              CIB_REASON_FORBIDDEN, "no token");
+              CIB_REASON_WRONG_TOKEN, "no token");
     token = cib_token_build(storage, id, 0, core->pool);
     is_reason(cib_build_authenticate(&core->ctx, id, token, CIB_OPEN_PROJECT, &build),
-              CIB_REASON_FORBIDDEN, "the token of no claim");
+              CIB_REASON_WRONG_TOKEN, "the token of no claim");
     is_fine(cib_build_authenticate(&core->ctx, id, core->project_token, CIB_OPEN_PROJECT, &build),
             "the project's token");
     is_reason(cib_build_authenticate(&core->ctx, id, core->project_token, 0, &build),
-              CIB_REASON_FORBIDDEN, "not in v4");
+              CIB_REASON_WRONG_TOKEN, "not in v4");
     start(core, id);
     token = cib_token_build(storage, id, 1, core->pool);
     is_fine(cib_build_authenticate(&core->ctx, id, token, 0, &build), "the first claim's token");
@@ -30,7 +30,7 @@ static void test_authenticate(core_t *core)
     fine(cib_build_requeue(&core->ctx, id, 1), "requeue");
     is_fine(cib_build_authenticate(&core->ctx, id, token, 0, &build), "also while it waits");
     start(core, id);
-    is_reason(cib_build_authenticate(&core->ctx, id, token, 0, &build), CIB_REASON_FORBIDDEN,
+    is_reason(cib_build_authenticate(&core->ctx, id, token, 0, &build), CIB_REASON_WRONG_TOKEN,
               "not once there is a new claim");
     token = cib_token_build(storage, id, 2, core->pool);
     finish(core, id, "failed");
@@ -71,12 +71,12 @@ static void test_tokens(core_t *core)
     fine(cib_project_remove(&core->ctx, project->id), "remove");
     is_fine(cib_runner_authenticate(&core->ctx, core->runner_token, &runner), "a runner's token");
     is_int(runner->id, core->shared, "is that runner's");
-    is_reason(cib_runner_authenticate(&core->ctx, "", &runner), CIB_REASON_FORBIDDEN,
+    is_reason(cib_runner_authenticate(&core->ctx, "", &runner), CIB_REASON_WRONG_TOKEN,
               "an empty one");
-    is_reason(cib_runner_authenticate(&core->ctx, NULL, &runner), CIB_REASON_FORBIDDEN, "none");
+    is_reason(cib_runner_authenticate(&core->ctx, NULL, &runner), CIB_REASON_WRONG_TOKEN, "none");
     fine(cib_runner_rotate(&core->ctx, core->shared, CIB_TOKEN_CREATED, &token), "rotate");
     is_reason(cib_runner_authenticate(&core->ctx, core->runner_token, &runner),
-              CIB_REASON_FORBIDDEN, "the one before a rotation");
+              CIB_REASON_WRONG_TOKEN, "the one before a rotation");
     is_fine(cib_runner_authenticate(&core->ctx, token, &runner), "the one after it");
     core->runner_token = token;
 }
@@ -103,13 +103,13 @@ static void test_register(core_t *core)
     ok(!runner->is_shared, "makes a specific one");
     fine(cib_runner_projects(&core->ctx, id, &ids), "projects");
     is_int(APR_ARRAY_IDX(ids, 0, apr_int64_t), core->project, "of that project");
-    is_reason(cib_runner_register(&core->ctx, "nobody", &fresh, &id, &token), CIB_REASON_FORBIDDEN,
-              "nobody's token");
+    is_reason(cib_runner_register(&core->ctx, "nobody", &fresh, &id, &token),
+              CIB_REASON_WRONG_TOKEN, "nobody's token");
     fresh.run_untagged = 0;
     is_reason(cib_runner_register(&core->ctx, instance, &fresh, &id, &token), CIB_REASON_INVALID,
               "no tags and no untagged builds");
-    is_reason(cib_runner_register(&core->ctx, "nobody", &fresh, &id, &token), CIB_REASON_FORBIDDEN,
-              "a wrong token comes first");
+    is_reason(cib_runner_register(&core->ctx, "nobody", &fresh, &id, &token),
+              CIB_REASON_WRONG_TOKEN, "a wrong token comes first");
     is_int(id, 0, "nothing is made");
 }
 

@@ -34,8 +34,8 @@ static void test_maximum_timeout(core_t *core)
 
     is_reason(cib_runner_register(&core->ctx, instance, &fresh, &id, &token), CIB_REASON_INVALID,
               "599 seconds are too few");
-    is_reason(cib_runner_register(&core->ctx, "nobody", &fresh, &id, &token), CIB_REASON_FORBIDDEN,
-              "which a wrong token is not told");
+    is_reason(cib_runner_register(&core->ctx, "nobody", &fresh, &id, &token),
+              CIB_REASON_WRONG_TOKEN, "which a wrong token is not told");
     is_reason(cib_runner_add(&core->ctx, &fresh, 1, NULL, NULL, &id, &token), CIB_REASON_INVALID,
               "nor the administrator allowed");
     fresh.maximum_timeout = 600;

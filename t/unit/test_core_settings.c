@@ -159,7 +159,7 @@ static void test_runner_at_once(core_t *core)
     rival_says(&rival, "UPDATE runners SET active = 0 WHERE id = %d", (int)other.runner->id);
     rival_ends_during(&other, &rival, rotate_runner);
     is_int(runner_of(core, other.runner->id)->active, 0, "paused while its token was rotated");
-    is_reason(cib_runner_authenticate(&core->ctx, token, &runner), CIB_REASON_FORBIDDEN,
+    is_reason(cib_runner_authenticate(&core->ctx, token, &runner), CIB_REASON_WRONG_TOKEN,
               "which it was");
     fine(cib_runner_rotate(&core->ctx, other.runner->id, CIB_TOKEN_CREATED, &again), "rotate");
     pause_it(&other);

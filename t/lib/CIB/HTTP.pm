@@ -14,10 +14,11 @@ our @EXPORT_OK = qw(chunked encode multipart part request_text uri_escape);
 
 our $TIMEOUT = $ENV{CIB_ASAN} ? 120 : 60;
 
-# Open a connection to a port of 127.0.0.1.
+# Open a connection to a port of 127.0.0.1, from there or from another address.
 sub connect {
-    my ($class, $port) = @_;
-    my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port, Proto => 'tcp')
+    my ($class, $port, $from) = @_;
+    my @from = defined $from ? (LocalAddr => $from) : ();
+    my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port, Proto => 'tcp', @from)
         or die "cannot connect to port $port: $!\n";
     $socket->blocking(0);
     return bless { socket => $socket, in => '', sent => 0, reset => 0, eof => 0 }, $class;
