@@ -249,8 +249,9 @@ cib_error_t *cib_q_expired(cib_db_t *db, apr_time_t now, int limit, apr_array_he
                            apr_pool_t *pool);
 /* Running builds: claimed before `unheard_before` and never heard of; heard of (or started) before
  * `silent_before`, but for those whose runner names no version or one below 1.1 (such are silent
- * while the trace does not grow); started more than their timeout + `grace` ago; or of a runner
- * that is not there. Each 0 is never. cib_build_t *. */
+ * while the trace does not grow); started more than their timeout, or their runner's limit (as it
+ * is now), + `grace` ago; or of a runner that is not there. Each 0 is never. cib_build_t *, their
+ * `timeout` the shorter of the two. */
 cib_error_t *cib_q_overdue(cib_db_t *db, apr_time_t now, apr_time_t unheard_before,
                            apr_time_t silent_before, apr_interval_time_t grace, int limit,
                            apr_array_header_t **builds, apr_pool_t *pool);

@@ -6,7 +6,8 @@
 #include "overdue.h"
 #include "transition.h"
 
-/* What a build gets beyond its own timeout, which is the runner's to keep. */
+/* What a build gets beyond its timeout (or the shorter one that its runner was told), which is the
+ * runner's to keep. */
 #define GRACE apr_time_from_sec(300)
 
 /* Each a time before which it had to be; 0: no such deadline now. */

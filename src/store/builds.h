@@ -4,12 +4,13 @@
 
 #include "internal.h"
 
-/* In the order in which builds.c reads them. */
-#define CIB_BUILD_COLUMNS                                                                          \
+/* In the order in which builds.c reads them; with another timeout than the row's. */
+#define CIB_BUILD_COLUMNS_HELD_TO(timeout)                                                         \
     "b.id, b.project_id, b.status, b.name, b.stage, b.ref, b.tag, b.sha, b.before_sha, "           \
-    "b.tagset_id, s.tags, b.runner_id, b.on_shared_runner, b.timeout, b.claim, b.requeues, "       \
+    "b.tagset_id, s.tags, b.runner_id, b.on_shared_runner, " timeout ", b.claim, b.requeues, "     \
     "b.created_at, b.queued_at, b.started_at, b.heard_at, b.finished_at, b.erased_at, "            \
     "b.failure_reason, b.exit_code, b.retry_of, b.trace_checksum, b.followed_until"
+#define CIB_BUILD_COLUMNS CIB_BUILD_COLUMNS_HELD_TO("b.timeout")
 #define CIB_BUILD_COLUMN_COUNT 27
 #define CIB_BUILD_FROM " FROM builds b JOIN tagsets s ON s.id = b.tagset_id "
 

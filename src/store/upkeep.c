@@ -14,15 +14,19 @@ static const cib_sql_t expired = {
     "AND r.version NOT LIKE '1.0.%%' AND r.version NOT LIKE '1.0~%%' "                             \
     "AND r.version NOT LIKE '1.0-%%')"
 
+/* Its runner was told the shorter of its own limit and the build's. */
+#define TIMEOUT "CASE WHEN r.maximum_timeout < b.timeout THEN r.maximum_timeout ELSE b.timeout END"
+
 /* All running ones are looked at: they are as few as the runners can have at a time. */
 #define LAST_WORD "coalesce(b.heard_at, b.started_at)"
 static const cib_sql_t overdue = {
-    "SELECT " CIB_BUILD_COLUMNS CIB_BUILD_FROM "LEFT JOIN runners r ON r.id = b.runner_id "
+    "SELECT " CIB_BUILD_COLUMNS_HELD_TO(TIMEOUT) CIB_BUILD_FROM
+    "LEFT JOIN runners r ON r.id = b.runner_id "
     "WHERE b.status = 'running' AND (r.id IS NULL "
     "OR (b.heard_at IS NULL AND b.started_at < %lld) "
     "OR (" LAST_WORD " < %lld AND " SPEAKS_REGULARLY ") "
     "OR (CAST(%lld AS bigint) > 0 "
-    "AND b.started_at + b.timeout * CAST(1000000 AS bigint) + %lld < %lld)) "
+    "AND b.started_at + (" TIMEOUT ") * CAST(1000000 AS bigint) + %lld < %lld)) "
     "ORDER BY " LAST_WORD ", b.id LIMIT %lld",
     NULL,
 };

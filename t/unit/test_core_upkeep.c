@@ -82,6 +82,27 @@ static void test_overdue(core_t *core)
     is_str(build_of(core, id)->failure_reason, "runner_lost", "as runner_lost");
 }
 
+/* A runner is told no more than its own limit. */
+static void test_limit(core_t *core)
+{
+    apr_int64_t id = running(core);
+    apr_time_t now = apr_time_now();
+
+    heard(core, id);
+    sql(core, "UPDATE builds SET timeout = 36000 WHERE id = %d", (int)id);
+    sql(core, "UPDATE runners SET maximum_timeout = 700 WHERE id = %d", (int)core->shared);
+    is_int(turn(core, now + SECONDS(990), 0, 0).failed, 0, "within its runner's limit");
+    is_int(turn(core, now + SECONDS(1010), 0, 1).failed, 1, "a dry turn knows it");
+    is_int(turn(core, now + SECONDS(1010), 0, 0).failed, 1, "beyond it");
+    is_str(build_of(core, id)->failure_reason, "job_execution_timeout", "it fails for that");
+    is_int(build_of(core, id)->timeout, 36000, "its own is what it was");
+    id = running(core);
+    heard(core, id);
+    sql(core, "UPDATE runners SET maximum_timeout = 3000 WHERE id = %d", (int)core->shared);
+    is_int(turn(core, apr_time_now() + SECONDS(1000), 0, 0).failed, 1, "a longer limit is none");
+    sql(core, "UPDATE runners SET maximum_timeout = NULL WHERE id = %d", (int)core->shared);
+}
+
 static void store(core_t *core, apr_int64_t id, const char *type, apr_time_t expire_at)
 {
     cib_upload_t *upload;
@@ -605,6 +626,7 @@ static void tests(const char *driver)
     core_t *core = core_new(driver);
 
     test_overdue(core);
+    test_limit(core);
     test_expired(core);
     test_replaced_meanwhile(core);
     test_history(core);
