@@ -100,6 +100,10 @@ cib_error_t *cib_runner_bind(const cib_ctx_t *ctx, apr_int64_t id, apr_int64_t p
 /* A new token of the kind, the old one opens nothing from then on. */
 cib_error_t *cib_runner_rotate(const cib_ctx_t *ctx, apr_int64_t id, cib_runner_token_e kind,
                                const char **token);
+/* The same for a runner that asks with the old one, of the old one's kind. FORBIDDEN: somebody was
+ * quicker to reset or to remove it. */
+cib_error_t *cib_runner_reset(const cib_ctx_t *ctx, apr_int64_t id, const char *old,
+                              const char **token);
 /* Its running builds fail as `runner_lost`, one that it is being given at this moment in the next
  * turn of upkeep; history keeps its id. */
 cib_error_t *cib_runner_remove(const cib_ctx_t *ctx, apr_int64_t id);

@@ -86,6 +86,9 @@ cib_error_t *cib_q_machine_remove(cib_db_t *db, apr_int64_t runner_id, const cha
 /* CONFLICT: the token is another runner's. W */
 cib_error_t *cib_q_runner_set_token(cib_db_t *db, apr_int64_t id, const char *token_sha256,
                                     apr_pool_t *pool);
+/* The same, if the token is still the old one: `*changed`. For a token that nobody can have. W */
+cib_error_t *cib_q_runner_change_token(cib_db_t *db, apr_int64_t id, const char *old_sha256,
+                                       const char *token_sha256, int *changed, apr_pool_t *pool);
 /* The row, its tags and bindings go; builds keep runner_id; the id is never used again. W */
 cib_error_t *cib_q_runner_remove(cib_db_t *db, apr_int64_t id, int *changed, apr_pool_t *pool);
 cib_error_t *cib_q_runner_bind(cib_db_t *db, apr_int64_t runner_id, apr_int64_t project_id,

@@ -228,7 +228,7 @@ static cib_error_t *reset_token(cib_call_t *call, json_object **answer)
 
     CIB_TRY(begin(call, &old));
     CIB_TRY(cib_runner_authenticate(call->ctx, old, &runner));
-    CIB_TRY(cib_runner_rotate(call->ctx, runner->id, cib_token_runner_kind(old), &token));
+    CIB_TRY(cib_runner_reset(call->ctx, runner->id, old, &token));
     return credentials(call, 0, token, answer);
 }
 

@@ -300,6 +300,7 @@ typedef struct changing_t {
     const cib_runner_change_t *change;
     const char *tags; /* canonical; NULL: they stay */
     const char *token_sha256;
+    const char *old_sha256;
 } changing_t;
 
 /* As it is, and stays until the section ends. NO_RECORD where there is none. */
@@ -386,6 +387,29 @@ cib_error_t *cib_runner_rotate(const cib_ctx_t *ctx, apr_int64_t id, cib_runner_
     CIB_TRY(cib_token_runner(kind, token, ctx->pool));
     changing.token_sha256 = cib_token_hash(*token, ctx->pool);
     return cib_write(ctx, set_token, &changing);
+}
+
+static cib_error_t *change_token(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    const changing_t *changing = baton;
+    int changed;
+
+    CIB_TRY(cib_q_runner_change_token(db, changing->id, changing->old_sha256,
+                                      changing->token_sha256, &changed, pool));
+    if (!changed)
+        return cib_error(pool, CIB_REASON_FORBIDDEN, APR_SUCCESS, NULL);
+    cib_db_raise_runner(db, changing->id);
+    return CIB_OK;
+}
+
+cib_error_t *cib_runner_reset(const cib_ctx_t *ctx, apr_int64_t id, const char *old,
+                              const char **token)
+{
+    changing_t changing = {.id = id, .old_sha256 = cib_token_hash(old, ctx->pool)};
+
+    CIB_TRY(cib_token_runner(cib_token_runner_kind(old), token, ctx->pool));
+    changing.token_sha256 = cib_token_hash(*token, ctx->pool);
+    return cib_write(ctx, change_token, &changing);
 }
 
 /* --- going ----------------------------------------------------------------------------------- */

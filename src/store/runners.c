@@ -68,6 +68,11 @@ static const cib_sql_t set_token = {
     NULL,
 };
 
+static const cib_sql_t change_token = {
+    "UPDATE runners SET token_sha256 = %s WHERE id = %lld AND token_sha256 = %s",
+    NULL,
+};
+
 static const cib_sql_t remove_row = {
     "DELETE FROM runners WHERE id = %lld",
     NULL,
@@ -250,6 +255,14 @@ cib_error_t *cib_q_runner_set_token(cib_db_t *db, apr_int64_t id, const char *to
 {
     CIB_TRY(check_token(db, id, token_sha256, pool));
     return cib_db_change(db, &set_token, CIB_ARGS(CIB_TEXT(token_sha256), CIB_INT(id)), NULL, pool);
+}
+
+cib_error_t *cib_q_runner_change_token(cib_db_t *db, apr_int64_t id, const char *old_sha256,
+                                       const char *token_sha256, int *changed, apr_pool_t *pool)
+{
+    return cib_db_change(db, &change_token,
+                         CIB_ARGS(CIB_TEXT(token_sha256), CIB_INT(id), CIB_TEXT(old_sha256)),
+                         changed, pool);
 }
 
 cib_error_t *cib_q_runner_remove(cib_db_t *db, apr_int64_t id, int *changed, apr_pool_t *pool)

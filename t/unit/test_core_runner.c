@@ -70,6 +70,27 @@ static void test_tokens(core_t *core)
     is_str(token, "imported-token-0007", "or what is imported, as it is");
 }
 
+/* Two who ask with the same token, and one who removes the runner meanwhile: all had been let in.
+ */
+static void test_reset(core_t *core)
+{
+    cib_runner_new_t fresh = {.run_untagged = 1};
+    const char *old, *token, *other;
+    cib_runner_t *runner;
+    apr_int64_t id;
+
+    fine(cib_runner_add(&core->ctx, &fresh, 1, NULL, NULL, &id, &old), "add");
+    fine(cib_runner_reset(&core->ctx, id, old, &token), "reset");
+    is_int(cib_token_runner_kind(token), CIB_TOKEN_CREATED, "the kind stays");
+    is_reason(cib_runner_reset(&core->ctx, id, old, &other), CIB_REASON_FORBIDDEN,
+              "who comes second has a token that is dead");
+    fine(cib_runner_authenticate(&core->ctx, token, &runner), "authenticate");
+    is_int(runner->id, id, "and the one that was given out lives");
+    fine(cib_runner_remove(&core->ctx, id), "remove");
+    is_reason(cib_runner_reset(&core->ctx, id, token, &other), CIB_REASON_FORBIDDEN,
+              "so has who comes after the removal");
+}
+
 /* --- machines */
 
 /* Say something as a machine; what the runner's row is then. */
@@ -293,6 +314,7 @@ static void tests(const char *driver)
     test_faults(core);
     test_maximum_timeout(core);
     test_tokens(core);
+    test_reset(core);
     test_machines(core);
     test_machine_changes(core);
     test_machine_crowd(core);
