@@ -71,6 +71,8 @@ help:
 	@echo 'make run         the same server in the foreground for you (PORT=8080 STORAGE=./run)'
 	@echo 'make check       every test, on SQLite and on PostgreSQL'
 	@echo 'make check-asan  the tests with AddressSanitizer and UndefinedBehaviorSanitizer'
+	@echo 'make check-valgrind  the tests with valgrind memcheck'
+	@echo 'make check-threads   the tests with ThreadSanitizer'
 	@echo 'make fuzz        the fuzzers, each for FUZZ_SECONDS=60 (FUZZ=multipart: that one)'
 	@echo 'make torture     what is broken on purpose, TORTURE_SECONDS=60 for each file and cell'
 	@echo 'make bench       the benchmarks'
@@ -97,8 +99,18 @@ check: deps
 
 check-asan: deps
 	@$(MAKE) --no-print-directory BUILD='$(BUILD)/asan' SANITIZE='$(ASAN)' all unit replays
-	@$(MAKE) --no-print-directory BUILD='$(BUILD)/asan' CHECK='--asan $(CHECK)' check-built
+	@$(MAKE) --no-print-directory BUILD='$(BUILD)/asan' CHECK='--under asan $(CHECK)' check-built
 ASAN = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+
+# httpd and the unit tests run as they are built for everybody
+check-valgrind:
+	@t/deps valgrind
+	@$(MAKE) --no-print-directory all unit replays
+	@$(MAKE) --no-print-directory CHECK='--under memcheck $(CHECK)' check-built
+
+check-threads: deps
+	@$(MAKE) --no-print-directory BUILD='$(BUILD)/tsan' SANITIZE=-fsanitize=thread all unit replays
+	@$(MAKE) --no-print-directory BUILD='$(BUILD)/tsan' CHECK='--under tsan $(CHECK)' check-built
 
 # CHECK holds options and files for t/check, e.g. CHECK='--cell sqlite3-event t/v1/trace.t'
 check-built:
@@ -136,4 +148,4 @@ install: all
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all help deps demo run check check-asan check-built fuzz torture bench lint lint-installed install clean
+.PHONY: all help deps demo run check check-asan check-valgrind check-threads check-built fuzz torture bench lint lint-installed install clean

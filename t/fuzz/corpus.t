@@ -10,7 +10,7 @@ use Test::More;
 
 my $replays = ($ENV{BUILD} // 'build') . '/replay';
 # no httpd here: every leak is ours
-local $ENV{ASAN_OPTIONS} = 'detect_leaks=1' if $ENV{CIB_ASAN};
+local $ENV{ASAN_OPTIONS} = 'detect_leaks=1' if ($ENV{CIB_TOOL} // '') eq 'asan';
 
 # What became of it: how it ended, the files that ran, all it said.
 sub replay {
@@ -54,7 +54,7 @@ isnt $replayed->{status}, 0, 'a condition that does not hold ends a replay';
 is_deeply $replayed->{ran}, [$planted[0]], '  there';
 like $replayed->{said}, qr/^# \Q$planted[1]\E\n\n\S+fuzz_planted\.c:\d+: does not hold: nobody says boom/m, '  and it says where';
 $replayed = replay('planted', planted(over => 'over'));
-if ($ENV{CIB_ASAN}) {
+if (($ENV{CIB_TOOL} // '') eq 'asan') {
     isnt $replayed->{status}, 0, 'so does a byte read beyond a piece of a pool';
     like $replayed->{said}, qr/heap-buffer-overflow.*apr_palloc/s, '  which is told from its neighbours';
 } else {

@@ -10,7 +10,8 @@ use File::Copy ();
 use File::Path ();
 use JSON::PP   ();
 
-use CIB::Place qw(am_root give_to httpd_program httpd_user modules_dir run);
+use CIB::Place qw(am_root give_to httpd_user modules_dir run);
+use CIB::Tool;
 
 our @INSTANCES = qw(main second hasty);
 my @VHOSTS = qw(main small noart full parking moment second hasty off);
@@ -20,7 +21,7 @@ sub PORTS { return @VHOSTS + 2 }
 my @MODULES = qw(authz_core authz_host mime alias dir env setenvif reqtimeout status dbd);
 
 # new(name => 'sqlite3-event', root => DIR, top => the checkout, build => its build directory,
-#     port => N, postgres => a CIB::Postgres or undef, asan => 0|1)
+#     port => N, postgres => a CIB::Postgres or undef)
 sub new {
     my ($class, %self) = @_;
     my $self = bless \%self, $class;
@@ -36,7 +37,8 @@ sub start {
     chmod 0755, $self->{dir}, $t, glob "$t/*";
     $self->_instances;
     $self->_configuration($t);
-    $self->_test_pl('-start-httpd', '-apxs', $ENV{APXS} || '/usr/bin/apxs', '-httpd', $self->_httpd,
+    $self->{httpd} = CIB::Tool::httpd($self->{top}, $self->{dir});
+    $self->_test_pl('-start-httpd', '-apxs', $ENV{APXS} || '/usr/bin/apxs', '-httpd', $self->{httpd},
         '-httpd_conf', "$t/conf/inherit.conf", '-user', httpd_user(), '-group', $self->_group,
         '-port', $self->{port});
     $self->{running} = 1;
@@ -92,22 +94,6 @@ sub _configuration {
     return;
 }
 
-# httpd itself is not built for the sanitizers, so their runtimes have to come first.
-sub _httpd {
-    my ($self) = @_;
-    return httpd_program() unless $self->{asan};
-    my $wrapper = "$self->{dir}/asan-httpd";
-    chomp(my $preload = join ':', map { my $path = qx(gcc -print-file-name=$_.so); chomp $path; $path } qw(libasan libubsan));
-    open my $out, '>', $wrapper or die "$wrapper: $!\n";
-    print {$out} "#!/bin/sh\nexport LD_PRELOAD='$preload'\n",
-        "export ASAN_OPTIONS='detect_leaks=0:abort_on_error=0:halt_on_error=1:detect_odr_violation=0'\n",
-        "export UBSAN_OPTIONS='print_stacktrace=1:halt_on_error=1'\n",
-        'exec ', httpd_program(), " \"\$@\"\n";
-    close $out;
-    chmod 0755, $wrapper;
-    return $wrapper;
-}
-
 sub _test_pl {
     my ($self, @args) = @_;
     local @ENV{ keys %{ $self->{env} } } = values %{ $self->{env} };
@@ -128,14 +114,15 @@ sub _describe {
         name      => $self->{name},
         driver    => $self->{driver},
         mpm       => $self->{mpm},
-        asan      => $self->{asan} ? 1 : 0,
+        asan      => CIB::Tool::name() eq 'none' ? 0 : 1,    # things take longer
+        tool      => CIB::Tool::name(),
         top       => $self->{top},
         dir       => $self->{dir},
         user      => httpd_user(),
         group     => $self->_group,
         ci_builds => "$self->{build}/ci-builds",
         module    => $self->{env}{CIB_MODULE},
-        httpd     => $self->_httpd,
+        httpd     => $self->{httpd},
         instances => $self->{instances},
         ports => { map { $_ => ++$port } @VHOSTS },
         spare_port => $self->{port} + @VHOSTS + 1,

@@ -9,10 +9,12 @@ use warnings;
 use IO::Socket::INET ();
 use JSON::PP         ();
 
+use CIB::Tool;
+
 use Exporter 'import';
 our @EXPORT_OK = qw(chunked encode multipart part request_text uri_escape);
 
-our $TIMEOUT = $ENV{CIB_ASAN} ? 120 : 60;
+our $TIMEOUT = 60 * CIB::Tool::patience();
 
 # Open a connection to a port of 127.0.0.1, from there or from another address.
 sub connect {

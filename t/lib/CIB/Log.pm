@@ -7,8 +7,10 @@ use warnings;
 
 use JSON::PP ();
 
+use CIB::Tool;
+
 # what must never be there, wherever it comes from
-my $CRASH = qr/exit signal|AddressSanitizer|UndefinedBehaviorSanitizer|runtime error:|Assertion .* failed|double free|stack smashing/;
+my $CRASH = qr/exit signal|AddressSanitizer|UndefinedBehaviorSanitizer|ThreadSanitizer|runtime error:|Assertion .* failed|double free|stack smashing/;
 
 # warnings of httpd itself that say nothing about us
 my @HARMLESS = (
@@ -41,7 +43,7 @@ sub _news {
     my $seen = {};
     if (open my $in, '<', $cell->{seen}) { local $/ = undef; $seen = JSON::PP->new->decode(<$in>) }
     my %news;
-    for my $log (@{ $cell->{logs} }) {
+    for my $log (@{ $cell->{logs} }, CIB::Tool::reports()) {
         open my $in, '<', $log or next;
         seek $in, $seen->{$log} // 0, 0;
         $news{$log} = [<$in>];
@@ -53,16 +55,17 @@ sub _news {
     return \%news;
 }
 
-# What is wrong with them; `expected` are patterns of lines that may be there.
+# What is wrong with them (whatever a tool reports is); `expected` are patterns of lines that may be there.
 sub faults {
     my ($cell, @expected) = @_;
     my $news = _news($cell);
     my $any = join '|', map {quotemeta} _tokens($cell);
     my $tokens = length $any ? qr/$any/ : undef;
+    my %reports = map { $_ => 1 } CIB::Tool::reports();
     my @faults;
     for my $log (sort keys %$news) {
         my ($name) = $log =~ m{([^/]+)$};
-        my $report = 0;
+        my $report = $reports{$log} ? @{ $news->{$log} } : 0;
         for my $line (@{ $news->{$log} }) {
             chomp(my $text = $line);
             if (defined $tokens && $text =~ $tokens) {

@@ -17,6 +17,7 @@ use Time::HiRes ();
 use CIB::HTTP qw(chunked multipart part request_text uri_escape);
 use CIB::Log;
 use CIB::Place qw(as_user run);
+use CIB::Tool;
 
 use Exporter 'import';
 my @HERE = qw(
@@ -34,7 +35,7 @@ my $json = JSON::PP->new->utf8->canonical->allow_nonref;
 
 binmode Test::More->builder->$_, ':encoding(UTF-8)' for qw(output failure_output todo_output);
 $SIG{ALRM} = sub { require Carp; Carp::confess('this takes too long') };
-alarm($CELL->{asan} ? 900 : 300);
+alarm(300 * CIB::Tool::patience());
 
 sub _read_cell {
     my $file = $ENV{CIB_CELL} or do { print "1..0 # SKIP run by t/check\n"; exit 0 };
@@ -60,7 +61,7 @@ sub uniq { return "$_[0]-$$-" . ++$serial }
 # without telling us.
 sub wait_for {
     my ($what, $condition, $seconds) = @_;
-    my $until = Time::HiRes::time() + ($seconds // 30) * ($CELL->{asan} ? 4 : 1);
+    my $until = Time::HiRes::time() + ($seconds // 30) * CIB::Tool::patience();
     while (1) {
         my $got = $condition->();
         return $got if $got;
