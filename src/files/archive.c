@@ -53,8 +53,10 @@ static apr_status_t archive_cleanup(void *data)
     if (archive->entry)
         archive_entry_free(archive->entry);
     if (archive->tar) {
-        /* freeing one that is not closed would close it, and write */
-        archive_write_fail(archive->tar);
+        /* freeing one that is not closed closes it, and nothing more is to be written; one that is
+         * told to fail keeps some of its memory */
+        if (!archive->broken)
+            archive->broken = ECANCELED;
         archive_write_free(archive->tar);
     }
     archive->entry = NULL;
@@ -76,14 +78,16 @@ static cib_error_t *trouble(cib_archive_t *archive)
 static la_ssize_t put(struct archive *tar, void *baton, const void *data, size_t len)
 {
     cib_archive_t *archive = baton;
-    ssize_t done;
+    ssize_t done = -1;
 
-    do
-        done = write(archive->fd, data, len);
-    while (done < 0 && errno == EINTR);
+    if (!archive->broken)
+        do
+            done = write(archive->fd, data, len);
+        while (done < 0 && errno == EINTR);
     if (done < 0) {
-        archive->broken = errno;
-        archive_set_error(tar, errno, "write failed");
+        if (!archive->broken)
+            archive->broken = errno;
+        archive_set_error(tar, archive->broken, "write failed");
         return -1;
     }
     archive->written += done;
