@@ -17,6 +17,7 @@ typedef enum {
 
 typedef struct cib_exchange_t {
     cib_read_e read;
+    int delivered; /* on a stream of HTTP/2: all but the end of the answer */
     int about_build;
     apr_int64_t build_id;
 } cib_exchange_t;

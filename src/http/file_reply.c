@@ -222,7 +222,7 @@ static int send_file(request_rec *r, const cib_file_reply_t *file)
         apr_bucket_file_enable_mmap(e, 0);
     }
     APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_eos_create(alloc));
-    return cib_send(r, bb);
+    return cib_send_whole(r, bb);
 }
 
 int cib_reply_file(request_rec *r, const cib_file_reply_t *file)

@@ -27,6 +27,12 @@ static int rest_is_small(request_rec *r)
     return length >= 0 && length <= KEEP_ALIVE_REST;
 }
 
+/* Was the client never asked to send? */
+static int is_waiting(request_rec *r)
+{
+    return r->expecting_100 && cib_exchange(r)->read == CIB_READ_NOTHING;
+}
+
 /* Decide before the headers are made whether the connection ends with this answer; returns whether
  * to drain the body after it. */
 static int close_unread(request_rec *r)
@@ -34,17 +40,15 @@ static int close_unread(request_rec *r)
     cib_exchange_t *exchange = cib_exchange(r);
     conn_rec *c = r->connection;
 
-    if (c->master) /* HTTP/2: mod_http2 resets the stream, the connection is not ours */
-        return cib_exchange_unread(r);
     if (exchange->read == CIB_READ_BROKEN) {
         c->keepalive = AP_CONN_CLOSE;
         return 0;
     }
     if (!cib_exchange_unread(r))
         return 0;
-    if (r->expecting_100 && exchange->read == CIB_READ_NOTHING) {
+    if (is_waiting(r)) {
         c->keepalive = AP_CONN_CLOSE;
-        return 0; /* it was never asked to send */
+        return 0;
     }
     if (rest_is_small(r))
         return 0;
@@ -101,7 +105,7 @@ static void drain(request_rec *r)
                   drained);
 }
 
-int cib_reply_flush(request_rec *r)
+static int flush(request_rec *r)
 {
     conn_rec *c = r->connection;
     apr_bucket_brigade *bb = apr_brigade_create(r->pool, c->bucket_alloc);
@@ -113,12 +117,50 @@ int cib_reply_flush(request_rec *r)
     return !rv && !c->aborted;
 }
 
+int cib_reply_flush(request_rec *r)
+{
+    return r->connection->master ? cib_exchange(r)->delivered : flush(r);
+}
+
+/* ---- streams of HTTP/2 ---- */
+
+/* Once mod_http2 has sent the end of an answer it may mark the stream aborted, as over, or reset it
+ * where the request's body has not ended, which some clients take for an error. So whether the
+ * answer went out is asked, and the body drained, before the end is said. */
+static int send_on_stream(request_rec *r, apr_bucket_brigade *bb)
+{
+    conn_rec *c = r->connection;
+    apr_bucket *end = APR_BRIGADE_LAST(bb);
+    int unwanted = cib_exchange_unread(r) && !is_waiting(r);
+
+    APR_BUCKET_REMOVE(end);
+    APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_flush_create(c->bucket_alloc));
+    cib_exchange(r)->delivered = !ap_pass_brigade(r->output_filters, bb) && !c->aborted;
+    if (unwanted && cib_exchange(r)->delivered)
+        drain(r);
+    apr_brigade_cleanup(bb);
+    APR_BRIGADE_INSERT_TAIL(bb, end);
+    ap_pass_brigade(r->output_filters, bb);
+    return OK;
+}
+
 int cib_send(request_rec *r, apr_bucket_brigade *bb)
 {
-    int unwanted = close_unread(r);
+    int unwanted;
 
+    if (r->connection->master)
+        return send_on_stream(r, bb);
+    unwanted = close_unread(r);
     ap_pass_brigade(r->output_filters, bb);
-    if (unwanted && cib_reply_flush(r))
+    if (unwanted && flush(r))
         drain(r);
+    return OK;
+}
+
+int cib_send_whole(request_rec *r, apr_bucket_brigade *bb)
+{
+    if (!r->connection->master)
+        return cib_send(r, bb);
+    ap_pass_brigade(r->output_filters, bb);
     return OK;
 }

@@ -10,4 +10,7 @@
  * Returns what the handler returns. */
 int cib_send(request_rec *r, apr_bucket_brigade *bb);
 
+/* The same for a file: what makes ranges of it must see its end with it. */
+int cib_send_whole(request_rec *r, apr_bucket_brigade *bb);
+
 #endif
