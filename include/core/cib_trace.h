@@ -14,7 +14,8 @@
  * takes the new length for `Range`. OUT_OF_RANGE: nothing was written, `received` is the length to
  * go on from. FORBIDDEN: the build was claimed anew meanwhile. Bytes for a build that waits
  * (again), or ended more than CIB_TRACE_LATE ago, are discarded whatever their offset, and the
- * length stays. What a former claim left counts as nothing. Without finish nothing is left. `build`
+ * length stays; those that come after the end and before that are on disk when they are
+ * acknowledged. What a former claim left counts as nothing. Without finish nothing is left. `build`
  * must live as long as the context's pool. */
 typedef struct cib_trace_append_t cib_trace_append_t;
 cib_error_t *cib_trace_append_begin(const cib_ctx_t *ctx, const cib_build_t *build,

@@ -252,6 +252,20 @@ static apr_status_t replay(cib_trace_append_t *append, cib_tracewriter_t *writer
     return rv;
 }
 
+/* What was synced at the build's end is to be lost no more: of the state's two records the older
+ * one says so, and that goes with the second append from now. So the bytes are synced before a
+ * record speaks of them, and the record before it is acknowledged. */
+static apr_status_t commit(const cib_trace_append_t *append, cib_tracefile_t *trace,
+                           const cib_trace_state_t *state)
+{
+    int ended = append->build->status != CIB_RUNNING;
+    apr_status_t rv = ended ? cib_tracefile_sync(trace) : APR_SUCCESS;
+
+    if (rv == APR_SUCCESS)
+        rv = cib_tracefile_commit(trace, state);
+    return ended && rv == APR_SUCCESS ? cib_tracefile_sync(trace) : rv;
+}
+
 static cib_error_t *append_locked(cib_trace_append_t *append, const cib_mask_t *mask,
                                   apr_int64_t start, apr_int64_t *received, apr_pool_t *pool)
 {
@@ -273,7 +287,7 @@ static cib_error_t *append_locked(cib_trace_append_t *append, const cib_mask_t *
     rv = replay(append, &writer);
     writer.state.crc = (apr_uint32_t)crc32_combine(state.crc, append->crc, (z_off_t)append->len);
     if (rv == APR_SUCCESS)
-        rv = cib_tracefile_commit(trace, &writer.state);
+        rv = commit(append, trace, &writer.state);
     if (rv != APR_SUCCESS)
         return trouble(ctx->pool, rv, "append to", append->build->id);
     *received = writer.state.received;

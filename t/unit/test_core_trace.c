@@ -1,4 +1,8 @@
 /* Traces: offsets, limits, masking on the way to the disk, and whose bytes are kept. */
+#include <dlfcn.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <zlib.h>
 
 #include "core_fixture.h"
@@ -317,6 +321,53 @@ static void test_concurrency(core_t *core)
     ok(whole, "each of them is there once");
 }
 
+/* --- a power cut */
+
+/* The log that was synced last, and how long it was then. In front of the C library's. */
+static char synced_log[256];
+static off_t synced_len;
+
+int fsync(int fd)
+{
+    char link[64], path[256];
+    struct stat st;
+    ssize_t len;
+
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    len = readlink(link, path, sizeof(path) - 1);
+    if (len > 4 && strncmp(path + len - 4, ".log", 4) == 0 && fstat(fd, &st) == 0) {
+        path[len] = '\0';
+        strcpy(synced_log, path);
+        synced_len = st.st_size;
+    }
+    return ((__typeof__(&fsync))dlsym(RTLD_NEXT, "fsync"))(fd);
+}
+
+/* The worst that may be: every record has reached the disk by itself, and of the log only what was
+ * synced. */
+static void cut_power(void)
+{
+    if (truncate(synced_log, synced_len) != 0)
+        bail_out("cannot truncate %s", synced_log);
+}
+
+static void test_power_cut(core_t *core)
+{
+    cib_build_t *build = running(core);
+
+    put(core, build, 0, "before the end ");
+    if (!finish(core, build->id, "success"))
+        bail_out("the build does not end");
+    build = build_of(core, build->id);
+    cut_power();
+    is_str(shown(core, build->id), "before the end ",
+           "what came before the end is on disk by then");
+    put(core, build, 15, "after ");
+    put(core, build, 21, "it");
+    cut_power();
+    is_str(shown(core, build->id), "before the end after it", "and so is what came later");
+}
+
 static void tests(const char *driver)
 {
     core_t *core = core_new(driver);
@@ -328,6 +379,7 @@ static void tests(const char *driver)
     test_ends(core);
     test_claims(core);
     test_concurrency(core);
+    test_power_cut(core);
     core_done(core);
 }
 
