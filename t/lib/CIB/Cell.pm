@@ -19,6 +19,8 @@ my @VHOSTS = qw(main small noart full parking moment second hasty off);
 sub PORTS { return @VHOSTS + 2 }
 
 my @MODULES = qw(authz_core authz_host mime alias dir env setenvif reqtimeout status dbd);
+# Debian's httpd has these built in, others may not
+my @BUILT_IN = qw(unixd log_config watchdog);
 
 # new(name => 'sqlite3-event', root => DIR, top => the checkout, build => its build directory,
 #     port => N, postgres => a CIB::Postgres or undef)
@@ -89,7 +91,8 @@ sub _configuration {
     File::Copy::copy("$self->{top}/t/conf/extra.conf.in", "$t/conf/extra.conf.in") or die "extra.conf.in: $!\n";
     my $modules = modules_dir();
     open my $out, '>', "$t/conf/inherit.conf" or die "inherit.conf: $!\n";
-    print {$out} "LoadModule ${_}_module $modules/mod_$_.so\n" for "mpm_$self->{mpm}", @MODULES;
+    print {$out} "LoadModule ${_}_module $modules/mod_$_.so\n"
+        for "mpm_$self->{mpm}", (grep { -e "$modules/mod_$_.so" } @BUILT_IN), @MODULES;
     close $out;
     return;
 }
