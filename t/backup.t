@@ -377,6 +377,7 @@ subtest 'to the other kind of database and back' => sub {
 # ---- what fails
 
 subtest 'what fails leaves nothing' => sub {
+    plan skip_all => 'ThreadSanitizer holds back a signal while a lock is waited for' if $CELL->{tool} eq 'tsan';
     mkdir "$dir/target";
     # who writes this trace holds its lock, and so the backup waits
     my $state = "$CELL->{instances}{second}{storage}/traces/0/" . int($live->{id} / 1000) . "/$live->{id}.state";
