@@ -28,7 +28,8 @@ cib_error_t *cib_upkeep_lease(const cib_ctx_t *ctx, const char *holder, apr_time
 cib_error_t *cib_upkeep_orphans(const cib_ctx_t *ctx, int dry, cib_upkeep_report_t *report);
 
 /* `check`: hold database and files against each other. Each fault is told to `tell` as one line.
- * `repair` removes orphans and rows without a file, never what a row needs. */
+ * `repair` removes orphans and rows without a file (but not where the whole folder is missing, for
+ * it may not be mounted), never what a row needs. */
 typedef void (*cib_check_fn)(void *baton, const char *kind, apr_int64_t build_id, const char *line);
 cib_error_t *cib_check(const cib_ctx_t *ctx, int repair, cib_check_fn tell, void *baton,
                        int *faults);

@@ -71,6 +71,11 @@ const char *cib_storage_path(const cib_storage_t *storage, const char *name, apr
 apr_status_t cib_storage_free_bytes(const cib_storage_t *storage, apr_int64_t *bytes,
                                     apr_pool_t *pool);
 
+/* Is the folder there that this build's files are in? Nobody of ours removes one: where it is not,
+ * something else is the matter than with a file. */
+int cib_storage_has_folder(const cib_storage_t *storage, cib_area_e area, apr_int64_t build_id,
+                           apr_pool_t *pool);
+
 /* Remove one file of an area durably; APR_SUCCESS where it was not there. `name` is a blob's name,
  * a trace's "<id>.log" or "<id>.state", or that of an unfinished file (one leading dot, see the
  * walk); APR_EINVAL for every other. `freed` (or NULL) takes the bytes. */

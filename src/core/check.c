@@ -62,6 +62,11 @@ static cib_error_t *look_again(cib_db_t *db, void *baton, apr_pool_t *pool)
     return CIB_OK;
 }
 
+static int has_folder(const cib_ctx_t *ctx, const cib_artifact_t *row)
+{
+    return cib_storage_has_folder(ctx->storage, CIB_AREA_ARTIFACTS, row->build_id, ctx->pool);
+}
+
 /* What is wrong with the file of a row; NULL: nothing. */
 static const char *judge_file(const cib_ctx_t *ctx, const cib_artifact_t *row, const char **kind)
 {
@@ -72,8 +77,9 @@ static const char *judge_file(const cib_ctx_t *ctx, const cib_artifact_t *row, c
 
     *kind = "missing";
     if (APR_STATUS_IS_ENOENT(rv))
-        return apr_psprintf(ctx->pool, "build %" APR_INT64_T_FMT ": the %s file %s is not there",
-                            row->build_id, row->type, row->blob);
+        return apr_psprintf(ctx->pool, "build %" APR_INT64_T_FMT ": the %s file %s is not there%s",
+                            row->build_id, row->type, row->blob,
+                            has_folder(ctx, row) ? "" : ", nor is its folder: is it mounted?");
     *kind = "damaged";
     if (rv != APR_SUCCESS)
         return apr_psprintf(ctx->pool,
@@ -100,8 +106,9 @@ static cib_error_t *check_row(checking_t *checking, cib_artifact_t *row)
     if (!paging.row)
         return CIB_OK;
     fault(checking, kind, row->build_id, line);
-    /* a damaged file may still be of use to somebody */
-    paging.drop = strcmp(kind, "missing") == 0;
+    /* a damaged file may still be of use to somebody, and one that has gone with its folder be back
+     * as soon as something is mounted again */
+    paging.drop = strcmp(kind, "missing") == 0 && has_folder(checking->ctx, row);
     return checking->repair && paging.drop ? cib_write(checking->ctx, look_again, &paging) : CIB_OK;
 }
 

@@ -43,6 +43,14 @@ apr_status_t cib_storage_free_bytes(const cib_storage_t *storage, apr_int64_t *b
     return APR_SUCCESS;
 }
 
+int cib_storage_has_folder(const cib_storage_t *storage, cib_area_e area, apr_int64_t build_id,
+                           apr_pool_t *pool)
+{
+    struct stat st;
+
+    return stat(cib_folder_path(storage, area, build_id, pool), &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 apr_status_t cib_storage_remove(const cib_storage_t *storage, cib_area_e area, const char *name,
                                 apr_int64_t *freed, apr_pool_t *pool)
 {

@@ -546,7 +546,7 @@ static void test_jam(core_t *core)
 static void test_check(core_t *core)
 {
     apr_int64_t whole = running(core), lost, cut, a, b;
-    const char *path;
+    const char *path, *unmounted;
     apr_int64_t freed;
     seen_t seen;
 
@@ -561,6 +561,13 @@ static void test_check(core_t *core)
          "remove");
     path = apr_psprintf(core->pool, "%s/artifacts/0/0/%s", core->fx->dir, blob_of(core, cut));
     is_int(truncate(path, 2), 0, "cut a file");
+    path = apr_psprintf(core->pool, "%s/artifacts", core->fx->dir);
+    unmounted = apr_pstrcat(core->pool, path, ".unmounted", NULL);
+    must(apr_file_rename(path, unmounted, core->pool), "move the artifacts away");
+    is_int(check(core, 1, &seen), 4, "no file is there");
+    is_int(seen.kinds[0], 4, "nor its folder");
+    is_int(check(core, 1, &seen), 4, "and nothing is done about it");
+    must(apr_file_rename(unmounted, path, core->pool), "move the artifacts back");
     leave_orphan(core, 77777);
     leave_trace(core, 88888);
     a = running(core);
