@@ -14,6 +14,9 @@
 /* A batch that grows without end would make its first members wait for its last. */
 #define MAX_BATCH 256
 
+/* So long nobody tries again. */
+#define SHUT_OUT apr_time_from_sec(1)
+
 /* A section that waits; it lives on the stack of its thread, which sleeps until `done`. */
 typedef struct member_t {
     cib_section_fn section;
@@ -128,13 +131,14 @@ static cib_error_t *commit(cib_db_t *db, apr_pool_t *pool)
 
 /* The database is locked by a program that knows nothing of our lock. Each who finds out has waited
  * for it as long as the driver does, with our lock held; so who waited for that meanwhile need not
- * try too, in one process after the other. `*shut_out`: it is so. */
+ * try too, in one process after the other, and neither need who comes right after: a request may
+ * write several times, and is promised an answer soon. `*shut_out`: it is so. */
 static cib_error_t *enter(cib_db_t *db, apr_time_t since, int *shut_out, apr_pool_t *pool)
 {
     apr_time_t noted = cib_lock_noted(db->store->lock);
     cib_error_t *err;
 
-    *shut_out = noted >= since && noted <= apr_time_now();
+    *shut_out = noted >= since - SHUT_OUT && noted <= apr_time_now();
     if (*shut_out)
         return cib_error_detail(pool, cib_error(pool, CIB_REASON_UNAVAILABLE, APR_SUCCESS, NULL),
                                 "database: another program keeps it locked");
