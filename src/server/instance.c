@@ -180,6 +180,7 @@ void cib_instances_open(apr_pool_t *pool, server_rec *main_server)
         open_place(place);
     }
     cib_watch_begin(pool, main_server);
+    cib_source_begin(pool);
 }
 
 static cib_instance_t *opened(const place_t *place)

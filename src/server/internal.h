@@ -88,4 +88,7 @@ void cib_probe_run(const cib_probe_t *probe, cib_verdict_t *verdict, apr_pool_t 
  * that is being taken. */
 void cib_watch_begin(apr_pool_t *pool, server_rec *s);
 
+/* child_init, after that: what ends `pool` in the midst of a section ends the process with it. */
+void cib_source_begin(apr_pool_t *pool);
+
 #endif

@@ -1,5 +1,6 @@
 /* Connections from mod_dbd, looked at before the store sees them. */
 #include <string.h>
+#include <unistd.h>
 
 #include <apr_dbd.h>
 #include <apr_optional.h>
@@ -83,6 +84,24 @@ static ap_dbd_t *ask(const source_t *from, apr_pool_t *pool)
     return found;
 }
 
+/* How many this thread has now. */
+static __thread int lent;
+
+/* prefork ends a child from within a signal handler, in the midst of whatever it is at. A
+ * connection that is in use can neither be closed then nor be missing from mod_dbd's pool, which
+ * aborts the process. What is not committed is lost in any case. */
+static apr_status_t end_lent(void *nothing)
+{
+    if (lent)
+        _exit(0);
+    return APR_SUCCESS;
+}
+
+void cib_source_begin(apr_pool_t *pool)
+{
+    apr_pool_pre_cleanup_register(pool, NULL, end_lent);
+}
+
 /* Where a connection has to be made, those behind wait for their moment and not for each other. */
 static ap_dbd_t *acquire(const source_t *from, apr_pool_t *pool)
 {
@@ -91,18 +110,22 @@ static ap_dbd_t *acquire(const source_t *from, apr_pool_t *pool)
 
     if (!cib_gate_enter(from->instance->pool, until))
         return NULL;
+    lent++;
     if (cib_gate_enter(from->instance->door, until)) {
         found = ask(from, pool);
         cib_gate_leave(from->instance->door);
     }
-    if (!found)
+    if (!found) {
+        lent--;
         cib_gate_leave(from->instance->pool);
+    }
     return found;
 }
 
 static void release(const source_t *from, ap_dbd_t *found)
 {
     dbd_close(from->server, found);
+    lent--;
     cib_gate_leave(from->instance->pool);
 }
 
