@@ -203,6 +203,20 @@ static int is_archive(const cib_upload_t *upload)
     return strcmp(upload->file->row.type, ARCHIVE) == 0;
 }
 
+/* Has the row its file? To acknowledge the same bytes once more would be a lie where it has not. */
+static int has_file(const part_t *part, const cib_artifact_t *row)
+{
+    const cib_ctx_t *ctx = part->upload->ctx;
+    apr_file_t *file;
+    apr_int64_t size;
+
+    if (cib_blob_open(&file, &size, ctx->storage, CIB_AREA_ARTIFACTS, row->blob, 0, ctx->pool) !=
+        APR_SUCCESS)
+        return 0;
+    apr_file_close(file);
+    return size == row->size;
+}
+
 /* Is it there already? Only what this claim has brought and is still of use stands against it. */
 static cib_error_t *is_repeated(cib_db_t *db, const part_t *part, const cib_build_t *build,
                                 int *yes, apr_pool_t *pool)
@@ -212,7 +226,7 @@ static cib_error_t *is_repeated(cib_db_t *db, const part_t *part, const cib_buil
     *yes = 0;
     CIB_TRY(cib_q_artifact(db, build->id, part->row.type, &there, pool));
     if (!there || there->created_at < build->started_at ||
-        cib_artifact_expired(there, part->row.created_at))
+        cib_artifact_expired(there, part->row.created_at) || !has_file(part, there))
         return CIB_OK;
     *yes = strcmp(there->sha256, part->row.sha256) == 0;
     if (*yes)

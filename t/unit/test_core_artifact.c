@@ -174,6 +174,17 @@ static const char *types_of(core_t *core, apr_int64_t id)
     return types;
 }
 
+/* Behind everybody's back. */
+static void lose_file(core_t *core, apr_int64_t id, const char *type)
+{
+    cib_artifact_t *artifact;
+
+    fine(cib_artifact_get(&core->ctx, id, type, &artifact), "get");
+    must(
+        cib_storage_remove(core->fx->storage, CIB_AREA_ARTIFACTS, artifact->blob, NULL, core->pool),
+        "remove");
+}
+
 static void test_again(core_t *core)
 {
     cib_build_t *build = running(core);
@@ -189,6 +200,10 @@ static void test_again(core_t *core)
     is_str(err->message, "another artifact of the same type already exists", "as GitLab says it");
     is_str(contents(core, build->id, "archive"), "one", "change nothing either");
     is_int(files(core), before + 2, "nor leave anything");
+    lose_file(core, build->id, "archive");
+    is_fine(typed(core, build, "archive", "one", "about one", 0),
+            "the same bytes whose file is lost");
+    is_str(contents(core, build->id, "archive"), "one", "are there again");
     is_fine(typed(core, build, "junit", "two", NULL, 0), "of another type");
     is_str(types_of(core, build->id), "archive junit metadata", "side by side");
     fine(cib_build_requeue(&core->ctx, build->id, build->claim), "requeue");
