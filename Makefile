@@ -74,7 +74,7 @@ help:
 	@echo 'make check-valgrind  the tests with valgrind memcheck'
 	@echo 'make check-threads   the tests with ThreadSanitizer'
 	@echo 'make fuzz        the fuzzers, each for FUZZ_SECONDS=60 (FUZZ=multipart: that one)'
-	@echo 'make torture     what is broken on purpose, TORTURE_SECONDS=60 for each file and cell'
+	@echo 'make torture     what is broken on purpose, TORTURE_SECONDS=20 for each file and cell'
 	@echo 'make bench       the benchmarks'
 	@echo 'make lint        clang-format, clang-tidy, cppcheck, gcc -fanalyzer and the rules of the house'
 	@echo 'make install     the module, ci-builds, its man page and mods-available (DESTDIR, PREFIX)'
@@ -126,7 +126,7 @@ fuzz:
 # each file of t/torture at length, on every cell; TORTURE_SEED repeats one that failed
 torture: deps
 	@$(MAKE) --no-print-directory all
-	@TORTURE_SECONDS='$(or $(TORTURE_SECONDS),60)' BUILD='$(BUILD)' APXS='$(APXS)' t/check $(or $(CHECK),$(sort $(wildcard t/torture/*.t)))
+	@TORTURE_SECONDS='$(TORTURE_SECONDS)' BUILD='$(BUILD)' APXS='$(APXS)' t/torture/run $(CHECK)
 
 bench: deps
 	@$(MAKE) --no-print-directory all

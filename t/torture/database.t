@@ -1,10 +1,12 @@
 # The database fails under load: it is stopped, killed, out of connections, locked, silent. Whoever asks
 # meanwhile is told 503, soon; no child crashes; it is served again by itself; and nothing is lost.
+# cells: *-event *-prefork
 
 use strict;
 use warnings;
 
 use CIB::HTTP qw(request_text);
+use CIB::Outage;
 use CIB::Place qw(as_user);
 use CIB::Postgres;
 use CIB::Test;
@@ -13,74 +15,10 @@ use CIB::Torture;
 own_mounts();
 plan skip_all => 'run by make torture' unless $SECONDS;
 
-# What proves a time-out: so long, when 5 seconds are promised, on a machine that has other things to do.
-my $SOON = 5 + ($CELL->{asan} ? 30 : 5);
-my $TIMES = 1 + int($SECONDS / 60);
+my $TIMES = $CIB::Outage::TIMES;
+my ($arena, $outage);
 
-my ($arena, $runner, $job);
-
-# A runner of its own and a build that it holds, beside the load.
-sub bystander {
-    $arena->cib('build', 'add', '--project', $arena->{project}{id}, '--sha', 'b' x 40);
-    $runner = $arena->cib('runner', 'add', '--project', $arena->{project}{id});
-    my $r = $arena->request('v4', 'ask', $runner);
-    $r->{status} == 201 or die "no build: $r->{status}\n";
-    $job = { id => $r->{json}{id}, token => $r->{json}{token}, at => 0 };
-    return;
-}
-
-# More requests at once than a child has connections, of every kind that needs the database.
-sub everybody {
-    my @kinds = (
-        request_of('v1', 'ask', $runner), request_of('v4', 'ask', $runner), request_of('v4', 'append', $job, 0, 'some'),
-        request_of('v4', 'update', $job, $runner, 'running'), request_of('v1', 'update', $job, $runner, 'running'),
-        request_of('v4', 'upload', $job, 'bytes'), request_of('v4', 'fetch', $job->{id}, $job->{token}),
-        [POST => '/api/v4/runners/verify', json => { token => $runner->{token} }],
-        [POST => '/ci/api/v1/builds/register', json => { token => 'x' x 30 }]
-    );
-    return map { $kinds[$_ % @kinds] } 1 .. $_[0] // 24;
-}
-
-# While the database is away: each is answered 503 with a reason, and soon. `some`: others may have been served.
-sub refused {
-    my ($what, %opt) = @_;
-    local $Test::Builder::Level = $Test::Builder::Level + 1;
-    my @all = eval { $arena->http_at_once(60, everybody($opt{n})) };
-    diag $@ unless @all;
-    my @bad = map {"$_->{status} $_->{body}"} grep { $_->{status} != 503 && !$opt{some} } @all;
-    push @bad, map {"503 without JSON or Retry-After: $_->{head} $_->{body}"} grep { $_->{status} == 503
-        && !($_->{json} && $_->{json}{message} && $_->{headers}{'retry-after'}) } @all;
-    my ($slowest) = sort { $b <=> $a } map { $_->{took} } @all;
-    ok @all && !@bad, "$what: each of " . @all . ' requests is answered 503 with a reason';
-    diag $_ for @bad > 3 ? @bad[0 .. 2] : @bad;
-    cmp_ok $slowest // 999, '<', $SOON, sprintf '  and soon: %.1f s', $slowest // 0;
-    return;
-}
-
-# After it came back.
-sub served_again {
-    my ($what) = @_;
-    local $Test::Builder::Level = $Test::Builder::Level + 1;
-    my $begun = Time::HiRes::time();
-    wait_for('service', sub { my $r = $arena->request('v4', 'append', $job, 0, ''); $r && $r->{status} < 500 }, 60);
-    my $took = Time::HiRes::time() - $begun;
-    cmp_ok $took, '<', $SOON, sprintf '%s: served again after %.1f s', $what, $took;
-    return;
-}
-
-# Load, the fault, its end, and what must hold after it.
-sub fault {
-    my ($what, $during, %opt) = @_;
-    return if defined $ENV{TORTURE_ONLY} && $what !~ /$ENV{TORTURE_ONLY}/;
-    $arena->add_builds(60);
-    $arena->begin_load(6, may => { 503 => 1, 507 => 1 });
-    moment(0.3, 0.8);
-    $during->($what);
-    served_again($what);
-    ok $arena->end_load, '  the clients come to their ends';
-    $arena->holds("  what must hold, after $what", settled => $opt{settled});
-    return;
-}
+sub fault { return $outage->fault(@_) }
 
 # A psql that does something and holds still until it is let go.
 sub hold {
@@ -98,17 +36,17 @@ sub hold {
 sub postgresql {
     my $cluster = CIB::Postgres->start("$CELL->{dir}/torture-pg");
     my $params = $cluster->database('torture');
-    $arena = arena(name => 'database', params => $params, cluster => $cluster, vhost => "CIBuildsAckTimeout 3s\nCIBuildsStuckTimeout 20s");
+    $arena = arena(name => 'database', params => $params, cluster => $cluster, vhost => "CIBuildsAckTimeout 3s\nCIBuildsStuckTimeout 15s");
     chmod 0777, $arena->{dir};
     $arena->expect(qr/CIB0101:/, qr/CIB0302:/, qr/CIB0304:|CIB040[12]:/, qr/AH10159/, qr/CIB024[01]:/, qr/CIB033[123]:/, qr/\[dbd:(?:error|crit)\]/, qr/AH00484/, qr/CIB0230/);
     $arena->start;
-    bystander();
+    $outage = CIB::Outage->new($arena);
     my $terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'torture' AND pid <> pg_backend_pid()";
 
-    for my $mode ($SECONDS ? ('fast', 'immediate') x $TIMES : 'immediate') {
+    for my $mode (('fast', 'immediate') x $TIMES) {
         fault("PostgreSQL stopped ($mode)", sub {
             $cluster->stop($mode);
-            refused($_[0]);
+            $outage->refused($_[0]);
             $cluster->resume;
         });
     }
@@ -117,17 +55,18 @@ sub postgresql {
             $cluster->sql($terminate);
             moment(0.05, 0.3);
         }
-    });
+        return 8 * $TIMES;
+    }, counts => 1);
     fault('no connection left', sub {
         $cluster->sql('ALTER ROLE ci_builds CONNECTION LIMIT 0');
         $cluster->sql($terminate);
-        refused($_[0]);
+        $outage->refused($_[0]);
         $cluster->sql('ALTER ROLE ci_builds CONNECTION LIMIT -1');
     });
     fault('a table that is locked', sub {
         my $psql = hold($cluster, 'BEGIN; LOCK TABLE builds;');
-        refused($_[0], some => 1);
-        refused("$_[0], once more", some => 1) if $SECONDS;
+        $outage->refused($_[0], some => 1);
+        $outage->refused("$_[0], once more", some => 1);
         close $psql;
     });
     fault('a server that does not answer', sub {
@@ -135,8 +74,8 @@ sub postgresql {
         my @all = ($postmaster, $arena->children($postmaster));
         kill STOP => @all;
         eval {
-            refused($_[0]);
-            refused("$_[0], once more");
+            $outage->refused($_[0]);
+            $outage->refused("$_[0], once more");
         };
         kill CONT => @all;
         die $@ if $@;
@@ -172,23 +111,23 @@ sub sqlite {
         mkdir $own;
         system('mount', '-t', 'tmpfs', '-o', 'size=12m,mode=0777', 'tmpfs', $own) == 0 or undef $own;
     }
-    $arena = arena(name => 'database', params => $own && "$own/ci-builds.db", vhost => "CIBuildsAckTimeout 3s\nCIBuildsStuckTimeout 20s");
+    $arena = arena(name => 'database', params => $own && "$own/ci-builds.db", vhost => "CIBuildsAckTimeout 3s\nCIBuildsStuckTimeout 15s");
     chmod 0777, $arena->{dir};
     $arena->expect(qr/CIB010[12]:/, qr/CIB024[01]:/, qr/CIB033[123]:/, qr/CIB0302:/, qr/CIB0304:|CIB040[12]:/, qr/AH00484|AH10159/);
     $arena->start;
-    bystander();
+    $outage = CIB::Outage->new($arena);
     fault('the write lock held by another program', sub {
         for (1 .. $TIMES) {
             my $shell = hold_sqlite();
-            refused($_[0], some => 1);
-            refused("$_[0], once more", some => 1);
+            $outage->refused($_[0], some => 1);
+            $outage->refused("$_[0], once more", some => 1);
             close $shell;
         }
     }, settled => !$own);
     return unless $own;
     fault('no space left for the database', sub {
         fill($own);
-        my @all = $arena->http_at_once(60, everybody());
+        my @all = $arena->http_at_once(60, $outage->everybody);
         my @bad = grep { $_->{status} !~ /^(?:20\d|416|403|404|400|503|507)$/ || $_->{status} >= 500 && !($_->{json} && $_->{json}{message}) } @all;
         ok !@bad, "$_[0]: every request is answered";
         diag "$_->{status} $_->{body}" for @bad;
@@ -203,7 +142,7 @@ sub one_connection {
         vhost => "CIBuildsLongPoll 30s");
     $arena->expect(qr/AH00484|AH10159/);
     $arena->start;
-    bystander();
+    my ($runner, $job) = @{ CIB::Outage->new($arena) }{qw(runner job)};
     my $bytes = 'z' x 30_000_000;
     is $arena->request('v4', 'upload', $job, $bytes)->{status}, 201, 'large artifacts';
     my $asks = sub {
@@ -234,17 +173,10 @@ sub one_connection {
     return;
 }
 
-sub ended {
-    is scalar($arena->stop), 0, 'nothing runs on';
-    $arena->log_is_clean;
-    note "answers: $_: $arena->{counts}{$_}" for sort keys %{ $arena->{counts} };
-    return;
-}
-
 is_sqlite() ? sqlite() : postgresql();
-ended();
+$arena->ended;
 if (is_event()) {
     one_connection();
-    ended();
+    $arena->ended;
 }
 done_testing;

@@ -12,7 +12,7 @@ own_mounts();
 my $own = $ENV{CIB_MOUNT_NAMESPACE} ? "$CELL->{dir}/torture-full" : undef;
 if ($own) {
     mkdir $own;
-    system('mount', '-t', 'tmpfs', '-o', 'size=24m,mode=0777', 'tmpfs', $own) == 0 or undef $own;
+    system('mount', '-t', 'tmpfs', '-o', 'size=48m,mode=0777', 'tmpfs', $own) == 0 or undef $own;
 }
 
 my $beside = "$CELL->{dir}/torture-beside";    # the database is elsewhere, and has space
@@ -53,6 +53,7 @@ subtest 'no space left, under load' => sub {
         moment(0.3, 0.8);
         close $out;
         unlink "$own/filler";
+        tally('faults.no space left');
     }
     ok $arena->end_load, 'the clients come to their ends';
     is_deeply [grep { $_ ne '507 well' } @told], [], 'an upload was told 507, in JSON with Retry-After';
@@ -60,34 +61,107 @@ subtest 'no space left, under load' => sub {
     $arena->holds('  what must hold', settled => 1);
 };
 
+# Lines of the error log, from a place in it on, that name this build.
+sub named {
+    my ($from) = @_;
+    return grep {/build $job->{id}\b/} split /\n/, substr slurp($arena->{error_log}), $from;
+}
+
+sub stored {
+    my ($size) = @_;
+    take();
+    is $arena->request('v4', 'upload', $job, 'x' x $size)->{status}, 201, 'artifacts are stored';
+    my ($file) = grep {m{/$job->{id}-[^/]*$}} split /\n/, qx(find $arena->{storage}/artifacts -type f);
+    return $file;
+}
+
+# Whatever was broken: this build is done with.
+sub done_with {
+    $arena->request('v1', 'update', $job, $runner, 'failed');
+    $arena->cib(qw(build erase), $job->{id});
+    return;
+}
+
 subtest 'an artifact that somebody cut, or took away' => sub {
     $arena->expect(qr/CIB0\d+: .*build \d+/);
     for my $how (qw(cut gone)) {
-        take();
-        is $arena->request('v4', 'upload', $job, 'x' x 3_000_000)->{status}, 201, 'artifacts are stored';
-        my ($file) = grep {m{/$job->{id}-[^/]*$}} split /\n/, qx(find $arena->{storage}/artifacts -type f);
+        my $file = stored(3_000_000);
         $how eq 'cut' ? truncate($file, 1_000_000) : unlink $file;
+        tally("faults.a file $how");
+        my $from = -s $arena->{error_log};
         my $r = $arena->request('v4', 'fetch', $job->{id}, $job->{token});
-        ok !$r || $r->{status} =~ /^(?:404|500)$/, "$how: no answer that looks whole";
-        diag $r->{status}, ' ', length $r->{body} if $r && $r->{status} == 200;
-        like slurp($arena->{error_log}), qr/build $job->{id}\b.*artifact|artifact.*build $job->{id}\b/, '  and the log names the build';
+        ok $r && $r->{status} =~ /^(?:404|500)$/ && $r->{json} && $r->{json}{message}, "$how: an answer that says so";
+        diag $r ? "$r->{status} $r->{body}" : 'none' unless $r && $r->{json};
+        is scalar(named($from)), 1, '  and one line of the log names the build' or diag $_ for named($from);
         my $check = ci_builds({ storage => $arena->{storage} }, 'check');
         is $check->{exit}, 1, '  and check sees it';
-        $arena->request('v1', 'update', $job, $runner, 'failed');
-        $arena->cib(qw(build erase), $job->{id});
+        done_with();
     }
 };
 
-subtest 'a directory that is not there' => sub {
-    take();
-    $arena->expect(qr/CIB0\d+: .*(?:No such file|artifacts|traces)/);
-    rename "$arena->{storage}/artifacts", "$arena->{storage}/away" or die "rename: $!";
-    my $r = $arena->request('v4', 'upload', $job, 'x' x 1000);
-    ok $r && $r->{status} >= 500 && $r->{json}{message}, 'an upload is answered with an error, in JSON' or diag $r && "$r->{status} $r->{body}";
-    rename "$arena->{storage}/away", "$arena->{storage}/artifacts" or die "rename: $!";
-    is $arena->request('v4', 'upload', $job, 'x' x 1000)->{status}, 201, '  and taken when it is back';
+subtest 'an artifact that somebody cuts while it is sent' => sub {
+    my $size = 10_000_000;    # more than sockets hold
+    my $file = stored($size);
+    my $connection = CIB::HTTP->connect($arena->{port});
+    $connection->send(request_text(@{ request_of('v4', 'fetch', $job->{id}, $job->{token}) }));
+    ok $connection->answered(30), 'it is being sent';
+    truncate $file, 100_000;
+    tally('faults.a file cut while it is sent');
+    my $r = eval { $connection->response };
+    like $@, qr/breaks off/, 'the answer ends before its length' or diag $r && length $r->{body};
+    is $arena->request('v4', 'fetch', $job->{id}, $job->{token})->{status}, 500, '  and the next one says so';
+    done_with();
 };
 
-is scalar($arena->stop), 0, 'nothing runs on';
-$arena->log_is_clean;
+# Each word of a runner while the storage is broken: an error in JSON, and nothing is taken that is not there.
+sub words_fail {
+    my ($what, %kinds) = @_;
+    my %words = (
+        'an upload' => [v4 => 'upload', $job, 'x' x 1000], 'a piece of the trace' => [v4 => 'append', $job, $job->{at}, 'some of the trace'],
+        'a whole trace' => [v1 => 'update', $job, $runner, 'running', trace => 'a trace']
+    );
+    tally("faults.$what");
+    for my $word (sort keys %words) {
+        my $r = $arena->request(@{ $words{$word} });
+        ok $r && $r->{status} >= 500 && $r->{json} && $r->{json}{message}, "$what: $word is answered with an error, in JSON"
+            or diag $r ? "$r->{status} $r->{body}" : 'no answer';
+    }
+    return;
+}
+
+# And when it is whole again.
+sub words_count {
+    is $arena->request('v4', 'append', $job, 0, 'the trace')->{status}, 202, '  when it is back, a piece of the trace is taken';
+    is $arena->request('v4', 'upload', $job, 'y' x 1000)->{status}, 201, '  and an upload';
+    is $arena->request('v4', 'fetch', $job->{id}, $job->{token})->{body}, 'y' x 1000, '  and that is what there is';
+    is ci_builds({ storage => $arena->{storage}, json => 0 }, qw(build trace), $job->{id})->{out}, 'the trace', '  after which nothing of what was refused';
+    done_with();
+    return;
+}
+
+subtest 'a directory that is not there' => sub {
+    $arena->expect(qr/CIB0\d+: .*(?:No such file|artifacts|traces)/);
+    my %away = map { $_ => "$arena->{storage}/$_" } qw(artifacts traces);
+    take();
+    rename $_, "$_-away" or die "rename: $!" for values %away;
+    words_fail('the storage gone');
+    rename "$_-away", $_ or die "rename: $!" for values %away;
+    words_count();
+};
+
+subtest 'a filesystem that has become read-only' => sub {
+    plan skip_all => 'needs a mount namespace' unless $ENV{CIB_MOUNT_NAMESPACE};
+    $arena->expect(qr/Read-only file system/);
+    my @areas = map {"$arena->{storage}/$_"} qw(artifacts traces);
+    take();
+    for my $area (@areas) {
+        system('mount', '--bind', $area, $area) == 0 && system('mount', '-o', 'remount,bind,ro', $area) == 0 or die "mount\n";
+    }
+    words_fail('the storage read-only');
+    like $arena->request('v1', 'ask', $runner)->{status}, qr{^20[14]$}, '  and who asks is answered';
+    system('umount', $_) == 0 or die "umount\n" for @areas;
+    words_count();
+};
+
+$arena->ended;
 done_testing;

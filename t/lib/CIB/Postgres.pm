@@ -16,6 +16,7 @@ sub _bindir {
 }
 
 # Make a cluster in `dir` (which is made) and start it. durable => 1: as a real one, for the benchmarks.
+# listen => ADDRESS: on the network too, and `database` names that; within => [COMMAND…]: what to start it by.
 sub start {
     my ($class, $dir, %options) = @_;
     my $self = bless {
@@ -28,10 +29,20 @@ sub start {
     give_to($self->{user}, $dir);
     $self->_run('initdb', '-D', "$dir/data", '-A', 'trust', '-U', 'postgres', '-E', 'UTF8',
         '--locale=C.UTF-8', '--no-sync');
+    $self->_admit if $self->{listen};
     $self->{started} = 1;
     $self->_control('start');
     $self->sql(q{CREATE ROLE ci_builds LOGIN});
     return $self;
+}
+
+# Whoever can reach it.
+sub _admit {
+    my ($self) = @_;
+    open my $out, '>>', "$self->{dir}/data/pg_hba.conf" or die "pg_hba.conf: $!\n";
+    print {$out} "host all all all trust\n";
+    close $out or die "pg_hba.conf: $!\n";
+    return;
 }
 
 # The cluster that somebody else started in `dir`.
@@ -50,7 +61,7 @@ sub resume {
 # Nothing of the tests outlives their run, so nothing needs to survive a power cut.
 sub _control {
     my ($self, $action, @more) = @_;
-    my $options = join ' ', map {"-c $_"} q{listen_addresses=''}, "unix_socket_directories=$self->{dir}",
+    my $options = join ' ', map {"-c $_"} 'listen_addresses=' . ($self->{listen} // "''"), "unix_socket_directories=$self->{dir}",
         'fsync=' . ($self->{durable} ? 'on' : 'off'), 'max_connections=300', 'shared_buffers=32MB';
     return $self->_run('pg_ctl', '-D', "$self->{dir}/data", '-l', "$self->{dir}/log", '-w', '-o', $options,
         @more, $action);
@@ -73,12 +84,13 @@ sub sql {
 sub database {
     my ($self, $name) = @_;
     $self->sql(qq{CREATE DATABASE "$name" OWNER ci_builds});
-    return "host=$self->{dir} dbname=$name user=ci_builds connect_timeout=3";
+    my $host = $self->{listen} // $self->{dir};
+    return "host=$host dbname=$name user=ci_builds connect_timeout=3";
 }
 
 sub _run {
     my ($self, $program, @args) = @_;
-    return run(as_user($self->{user}, "$self->{bin}/$program", @args));
+    return run(@{ $self->{within} // [] }, as_user($self->{user}, "$self->{bin}/$program", @args));
 }
 
 1;

@@ -5,6 +5,7 @@ package CIB::Torture;
 #
 # TORTURE_SECONDS: how long the long form of a file takes in a cell; without it the short form runs.
 # TORTURE_SEED: repeats the random choices of a run that failed.
+# TORTURE_TALLY: a file that each test appends its line of numbers to (t/torture/run adds them up).
 
 use strict;
 use warnings;
@@ -23,7 +24,7 @@ use CIB::Postgres;
 use CIB::Test qw($CELL ci_builds is_event is_sqlite slurp wait_for);
 
 use Exporter 'import';
-our @EXPORT = qw(arena moment own_mounts pick request_of $SECONDS $SEED);
+our @EXPORT = qw(arena moment own_mounts pick request_of tally tally_most $SECONDS $SEED);
 
 our $SECONDS = $ENV{TORTURE_SECONDS} // 0;
 our $SEED = $ENV{TORTURE_SEED} // (time ^ $$) % 1_000_000;
@@ -42,6 +43,36 @@ sub pick { return $_[int rand @_] }
 sub moment {
     my ($least, $most) = @_;
     select undef, undef, undef, $least + rand($most - $least);
+    return;
+}
+
+# ---- numbers
+
+my %tally;
+
+# tally(NAME, N): so many more of these: "kills.…" processes, "faults.…", "answers.STATUS", "bytes", "builds", "checks".
+sub tally {
+    my ($name, $n) = @_;
+    $tally{ $name =~ s/[^\w.]+/-/gr } += $n // 1;
+    return;
+}
+
+# tally_most(NAME, SECONDS): the longest of these.
+sub tally_most {
+    my ($name, $seconds) = @_;
+    my $most = \$tally{"slowest.$name"};
+    $$most = sprintf '%.1f', $seconds if $seconds >= ($$most // 0);
+    return;
+}
+
+# One line of them, for machines: also when the test fails, for it says what had been survived until then.
+sub _tell_tally {
+    return unless %tally;
+    my $line = join ' ', "torture: file=$0", "cell=$CELL->{name}", "seed=$SEED", map {"$_=$tally{$_}"} sort keys %tally;
+    note $line;
+    open my $out, '>>', $ENV{TORTURE_TALLY} // return or return;
+    print {$out} "$line\n";
+    close $out;
     return;
 }
 
@@ -131,8 +162,8 @@ LimitRequestBody 0
 <IfModule mpm_prefork_module>
     StartServers 6
     MinSpareServers 3
-    MaxSpareServers 10
-    MaxRequestWorkers 16
+    MaxSpareServers 40
+    MaxRequestWorkers 40
 </IfModule>
 $self->{conf}
 <VirtualHost *:$port>
@@ -230,9 +261,19 @@ sub stop {
     return grep { kill 0 => $_ } @children;
 }
 
+# The end of a test: it is stopped, and its log is clean.
+sub ended {
+    my ($self) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    is scalar($self->stop), 0, 'nothing runs on';
+    $self->log_is_clean;
+    return;
+}
+
 END {
     if ($$ == $owner) {
         local $?;
+        _tell_tally();
         for my $arena (@arenas) {
             kill KILL => @{ $arena->{clients} };
             kill KILL => -$arena->{pid} if $arena->{pid};
@@ -578,8 +619,12 @@ sub _enter {
     my ($self, $e) = @_;
     my $k = $e->{k};
     if ($k eq 'seen') {
-        $self->{counts}{$_} += $e->{seen}{$_} for keys %{ $e->{seen} };
-        $self->{slowest} = $e->{slowest} if ($e->{slowest} // 0) > ($self->{slowest} // 0);
+        for my $answer (keys %{ $e->{seen} }) {
+            $self->{counts}{$answer} += $e->{seen}{$answer};
+            my ($status) = $answer =~ / (\d+)$/;
+            tally('answers.' . ($status || 'none'), $e->{seen}{$answer});
+        }
+        tally_most('answer', $e->{slowest} // 0);
         return;
     }
     return push @{ $self->{faults} }, "client $e->{by}: $e->{text}" if $k eq 'fault';
@@ -627,6 +672,7 @@ sub holds {
     my ($self, $what, %opt) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     my @faults = splice @{ $self->{faults} //= [] };
+    tally('checks');
     if ($opt{settled}) {
         my $none = eval { wait_for('no build to be running', sub { !grep { $_->{status} eq 'running' } $self->builds }, 90) };
         push @faults, 'builds are stranded: ' . join ' ', map { $_->{id} } grep { $_->{status} eq 'running' } $self->builds unless $none;
@@ -658,12 +704,13 @@ sub _claims {
 sub _kept {
     my ($self, $id, $told, $now) = @_;
     return unless delete $told->{fresh};
+    tally('builds');
     my @faults;
     push @faults, "acknowledged as $told->{state}, is $now->{status}" if $told->{state} && $told->{state} ne $now->{status};
     if (my ($token) = keys %{ $told->{heard} // {} }) {
         my $r = ci_builds({ storage => $self->{storage}, json => 0 }, qw(build trace), $id);
         my $size = length $r->{out};
-        $self->{bytes} += $told->{upto} // 0;
+        tally('bytes', $told->{upto} // 0);
         push @faults, "$told->{upto} bytes of its trace acknowledged, $size there" if ($told->{upto} // 0) > $size;
         push @faults, 'its trace has other bytes than were sent' if $r->{out} ne trace_bytes($id, $token, 0, $size);
     }
@@ -675,9 +722,12 @@ sub _kept {
 
 sub _artifact {
     my ($self, $id, $told, $artifact) = @_;
-    my $r = $self->request('v1', 'fetch', $id, $self->{project}{token}) or return 'its artifacts are not answered';
+    my $r;
+    # one process may know later than another that the database is back
+    eval { wait_for('an answer', sub { $r = $self->request('v1', 'fetch', $id, $self->{project}{token}); return !$r || $r->{status} != 503 }, 10) };
+    return 'its artifacts are not answered' unless $r;
     return "its artifacts are answered $r->{status}" if $r->{status} != 200;
-    $self->{bytes} += length $r->{body};
+    tally('bytes', length $r->{body});
     my $sha = Digest::SHA::sha256_hex($r->{body});
     return 'its artifacts are not what their SHA-256 says' if $sha ne $artifact->{sha256};
     return 'artifacts that nobody sent, or that were replaced' unless $told->{tries}{$sha};
