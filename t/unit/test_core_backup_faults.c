@@ -324,5 +324,6 @@ int main(void)
         test("pgsql");
     else
         diag("CIB_TEST_PGSQL is not set: not on PostgreSQL");
+    printf("# %d calls on files and %d on connections failed\n", files_failed, sockets_failed);
     return done_testing();
 }
