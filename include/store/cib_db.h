@@ -20,7 +20,8 @@
  *
  * Reasons: UNAVAILABLE when there is no connection, it is busy, full of others, or broke twice;
  * NO_SPACE when the database's disk is full; INTERNAL for a statement that fails for itself.
- * Details are for the log: PostgreSQL's may hold values, so they are cut at their first line.
+ * Details are for the log: PostgreSQL's may hold values, so they are cut at their first line. A
+ * write that failed has changed nothing, unless it is `unsure` (PostgreSQL).
  */
 #ifndef CIB_DB_H
 #define CIB_DB_H
@@ -65,6 +66,12 @@ apr_status_t cib_store_create(cib_store_t **store, const cib_storage_t *storage,
  * UNAVAILABLE. Without it sections wait as long as it takes. To be called before the store is used;
  * `pool` as above. */
 apr_status_t cib_store_limit(cib_store_t *store, apr_interval_time_t patience, apr_pool_t *pool);
+
+/* Let no write be unsure where that can be helped: on PostgreSQL, what became of a transaction
+ * whose COMMIT was sent and not answered is asked on new connections, for ten seconds, and the
+ * write has succeeded or failed accordingly. For who may wait so long, and would do it twice or not
+ * at all. To be called before the store is used. */
+void cib_store_make_sure(cib_store_t *store);
 
 cib_driver_e cib_store_driver(const cib_store_t *store);
 

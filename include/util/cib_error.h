@@ -39,6 +39,7 @@ typedef struct cib_error_t {
     apr_status_t rv;     /* the cause, APR_SUCCESS where there is none */
     const char *message; /* for the client; never holds a token */
     const char *detail; /* for the log and the administrator only; NULL where message says it all */
+    int unsure;         /* it may have been done all the same: the answer to a commit was lost */
 } cib_error_t;
 
 #define CIB_OK ((cib_error_t *)0)

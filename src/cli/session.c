@@ -129,6 +129,7 @@ cib_error_t *cli_session_open(cli_t *cli, const cib_storage_t *storage)
     rv = cib_store_create(&ctx->store, storage, ctx->gen, cli->pool);
     if (rv)
         return cib_error_system(cli->pool, rv, "open the lock of %s", cli->dir);
+    cib_store_make_sure(ctx->store);
     rv = cib_source_own(&ctx->source, storage->driver, storage->params, create, cli->pool);
     if (rv)
         return cib_error(cli->pool, CIB_REASON_UNAVAILABLE, rv,

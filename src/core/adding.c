@@ -205,6 +205,20 @@ static int batch_size(const adding_t *adding)
     return rows < CIB_BATCH ? CIB_BATCH / rows : 1;
 }
 
+/* Where nobody can say whether they were added, say which. */
+static cib_error_t *name_unsure(const adding_t *adding, cib_error_t *err)
+{
+    const apr_array_header_t *made = adding->made;
+    apr_pool_t *pool = adding->ctx->pool;
+
+    if (!err || !err->unsure || !made->nelts)
+        return err;
+    return cib_error_detail(pool, err,
+                            "%s; if it was, there is build %" APR_INT64_T_FMT
+                            " now: look before you add it again",
+                            cib_error_text(err, pool), APR_ARRAY_IDX(made, 0, apr_int64_t));
+}
+
 cib_error_t *cib_build_add(const cib_ctx_t *ctx, const cib_build_new_t *fresh, int count,
                            apr_array_header_t *ids)
 {
@@ -216,7 +230,7 @@ cib_error_t *cib_build_add(const cib_ctx_t *ctx, const cib_build_new_t *fresh, i
     for (int left = count; left > 0; left -= adding.batch) {
         adding.batch = left < batch_size(&adding) ? left : batch_size(&adding);
         apr_pool_clear(below.pool);
-        CIB_TRY(cib_write(&below, add_batch, &adding));
+        CIB_TRY(name_unsure(&adding, cib_write(&below, add_batch, &adding)));
         apr_array_cat(ids, adding.made);
     }
     apr_pool_destroy(below.pool);

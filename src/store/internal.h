@@ -30,6 +30,7 @@ struct cib_store_t {
     cib_combiner_t *combiner;     /* SQLite */
     apr_interval_time_t patience; /* of sections; 0: for ever */
     cib_guard_t *guard;           /* PostgreSQL, with patience; else NULL */
+    int make_sure;                /* of what became of a commit that was not answered */
     apr_thread_mutex_t *mutex;    /* over what follows */
     apr_time_t error_time;
     char error_text[CIB_LAST_ERROR_LEN + 1];
@@ -153,6 +154,16 @@ apr_status_t cib_guard_create(cib_guard_t **guard, apr_interval_time_t patience,
  * must come before the connection is closed or reset. `guard` may be NULL: it has patience. */
 void cib_guard_begin(cib_guard_t *guard, const cib_connection_t *connection, cib_guarded_t *one);
 void cib_guard_end(cib_guard_t *guard, cib_guarded_t *one);
+
+/* --- outcome.c: PostgreSQL, what became of a transaction */
+
+/* The number of the transaction that is open; 0 where it has changed nothing. */
+cib_error_t *cib_outcome_number(cib_db_t *db, apr_int64_t *number, apr_pool_t *pool);
+
+/* The transaction's COMMIT failed with `lost`: CIB_OK if it was committed, `lost` if not; and
+ * `lost`, unsure, if that cannot be learned. */
+cib_error_t *cib_outcome_of(cib_store_t *store, const cib_source_t *source, apr_int64_t number,
+                            cib_error_t *lost, apr_pool_t *pool);
 
 /* --- takes.c: which tag sets a runner's tags allow */
 

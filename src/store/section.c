@@ -104,7 +104,8 @@ cib_error_t *cib_db_raise_queue(cib_db_t *db, apr_int64_t project_id, apr_int64_
 typedef struct turn_t {
     int transaction;
     apr_time_t begun;
-    int commit_sent; /* from then on nobody knows what became of it */
+    int commit_sent;    /* from then on nobody knows what became of it */
+    apr_int64_t number; /* the transaction's, to ask; 0: there is nothing to ask for */
 } turn_t;
 
 static int is_slow(const turn_t *turn)
@@ -142,6 +143,8 @@ static cib_error_t *commit_or_not(cib_db_t *db, turn_t *turn, cib_error_t *err, 
 {
     if (err || !turn->transaction)
         return err;
+    if (db->store->make_sure)
+        CIB_TRY(cib_outcome_number(db, &turn->number, pool));
     turn->commit_sent = 1;
     err = cib_db_execute(db, "COMMIT", pool);
     if (!err)
@@ -191,6 +194,16 @@ static cib_error_t *take_turns(cib_db_t *db, turn_t *turn, cib_section_fn sectio
     return err;
 }
 
+/* Of a commit that failed. */
+static cib_error_t *outcome(cib_store_t *store, const cib_source_t *source, const turn_t *turn,
+                            cib_error_t *err, apr_pool_t *pool)
+{
+    if (turn->number)
+        return cib_outcome_of(store, source, turn->number, err, pool);
+    err->unsure = !store->make_sure;
+    return err;
+}
+
 static cib_error_t *run_pgsql(cib_store_t *store, const cib_source_t *source, turn_t *turn,
                               cib_section_fn section, void *baton, apr_pool_t *pool)
 {
@@ -210,7 +223,7 @@ static cib_error_t *run_pgsql(cib_store_t *store, const cib_source_t *source, tu
     if (err && db.failure)
         cib_store_note(store, err);
     cib_db_close(&db, !usable);
-    return err;
+    return err && turn->commit_sent ? outcome(store, source, turn, err, pool) : err;
 }
 
 /* --- sections */

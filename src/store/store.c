@@ -45,6 +45,11 @@ apr_status_t cib_store_limit(cib_store_t *store, apr_interval_time_t patience, a
     return cib_guard_create(&store->guard, patience + patience / 6, pool);
 }
 
+void cib_store_make_sure(cib_store_t *store)
+{
+    store->make_sure = 1;
+}
+
 cib_driver_e cib_store_driver(const cib_store_t *store)
 {
     return store->driver;

@@ -27,6 +27,7 @@ typedef struct operation_t {
     cib_error_t *(*run)(trial_t *trial);
     seen_e (*look)(trial_t *trial);
     int is_upkeep; /* one of several works: what fails does not keep the rest, and comes again */
+    int is_one;    /* one statement without a transaction: it may be done although it failed */
 } operation_t;
 
 #define OLD "what was there before"
@@ -309,17 +310,20 @@ static seen_e look_added(trial_t *trial)
 }
 
 static const operation_t operations[] = {
-    {"upload", prepare_running, upload, look_uploaded, 0},
-    {"replace", prepare_archive, upload, look_replaced, 0},
-    {"delete", prepare_archive, remove_archive, look_removed, 0},
-    {"append", prepare_trace, append, look_appended, 0},
-    {"replace the trace", prepare_trace, replace_trace, look_trace_replaced, 0},
-    {"claim", prepare_pending, claim_one, look_claimed, 0},
-    {"finish", prepare_trace, end, look_ended, 0},
-    {"erase", prepare_ended, erase, look_erased, 0},
-    {"expire", prepare_expired, expire, look_expired, 1},
-    {"add", prepare_nothing, add, look_added, 0},
+    {"upload", prepare_running, upload, look_uploaded, 0, 0},
+    {"replace", prepare_archive, upload, look_replaced, 0, 0},
+    {"delete", prepare_archive, remove_archive, look_removed, 0, 0},
+    {"append", prepare_trace, append, look_appended, 0, 0},
+    {"replace the trace", prepare_trace, replace_trace, look_trace_replaced, 0, 0},
+    {"claim", prepare_pending, claim_one, look_claimed, 0, 1},
+    {"finish", prepare_trace, end, look_ended, 0, 0},
+    {"erase", prepare_ended, erase, look_erased, 0, 0},
+    {"expire", prepare_expired, expire, look_expired, 1, 0},
+    {"add", prepare_nothing, add, look_added, 0, 0},
 };
+
+/* Whether the store makes sure of commits, and how many were unsure because it did not. */
+static int making_sure, unsure;
 
 /* --- trials ---------------------------------------------------------------------------------- */
 
@@ -328,12 +332,14 @@ static void arm(const core_t *core, fault_e kind, int error, int countdown)
     fault_arm(core->fx->dir, kind, error, countdown);
 }
 
-/* Once PostgreSQL's connection breaks, nobody can say whether it committed: either is right then,
- * but nothing in between. */
+/* Once PostgreSQL's connection breaks in a commit, nobody can say whether it was done: either is
+ * right then, but nothing in between. Unless the store makes sure. */
 static int judge(const operation_t *operation, const cib_error_t *err, seen_e seen, fault_e kind)
 {
+    if (err && err->unsure)
+        return kind == FAULT_SOCKETS && !making_sure && seen != NEITHER;
     if (err && seen == AFTER)
-        return kind == FAULT_SOCKETS || operation->is_upkeep;
+        return (kind == FAULT_SOCKETS && operation->is_one) || operation->is_upkeep;
     if (!err && seen == BEFORE)
         return operation->is_upkeep;
     return seen == (err ? BEFORE : AFTER);
@@ -370,6 +376,7 @@ static int try(core_t *core, const operation_t *operation, fault_e kind, int err
     fault.kind = FAULT_NONE;
     hit = fault.hit;
     seen = operation->look(&trial);
+    unsure += err && err->unsure;
     if (!judge(operation, err, seen, kind)) {
         diag("%s, call %d (%s): %s, and %s is seen", operation->name, number, strerror(error),
              err ? cib_error_text(err, core->pool) : "no error", names[seen]);
@@ -460,6 +467,20 @@ static void test_calls(core_t *core)
     ok(few > 0 && many < few * 3, "%d calls for 2 that are skipped, %d for 2000", few, many);
 }
 
+/* What fails then was not done, and what was done does not fail. */
+static void test_sure(void)
+{
+    core_t *core = core_new("pgsql");
+
+    ok(unsure > 0, "%d commits were unsure", unsure);
+    making_sure = 1;
+    cib_store_make_sure(core->fx->store);
+    for (size_t i = 0; i < sizeof(operations) / sizeof(*operations); i++)
+        try_all(core, &operations[i], FAULT_SOCKETS, ECONNRESET);
+    making_sure = 0;
+    core_done(core);
+}
+
 static void test(const char *driver)
 {
     static const int errors[] = {ENOSPC, EIO};
@@ -475,6 +496,8 @@ static void test(const char *driver)
     if (pgsql)
         test_calls(core);
     core_done(core);
+    if (pgsql)
+        test_sure();
 }
 
 int main(void)
