@@ -117,7 +117,6 @@ sub _describe {
         name      => $self->{name},
         driver    => $self->{driver},
         mpm       => $self->{mpm},
-        asan      => CIB::Tool::name() eq 'none' ? 0 : 1,    # things take longer
         tool      => CIB::Tool::name(),
         top       => $self->{top},
         dir       => $self->{dir},

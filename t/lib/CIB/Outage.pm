@@ -9,11 +9,12 @@ use warnings;
 use Test::More import => ['!done_testing'];
 use Time::HiRes ();
 
-use CIB::Test qw($CELL ci_builds wait_for);
+use CIB::Test qw(ci_builds wait_for);
+use CIB::Tool;
 use CIB::Torture;
 
 # What proves a time-out: so long, when 5 seconds are promised, on a machine that has other things to do.
-my $SOON = 5 + ($CELL->{asan} ? 30 : 5);
+my $SOON = 10 * CIB::Tool::patience();
 
 # How often a file's faults are made anew.
 our $TIMES = 1 + int($SECONDS / 60);

@@ -22,6 +22,7 @@ use CIB::Log;
 use CIB::Place qw(am_root as_user give_to modules_dir run);
 use CIB::Postgres;
 use CIB::Test qw($CELL ci_builds is_event is_sqlite slurp wait_for);
+use CIB::Tool;
 
 use Exporter 'import';
 our @EXPORT = qw(arena moment own_mounts pick request_of tally tally_most $SECONDS $SEED);
@@ -30,7 +31,7 @@ our $SECONDS = $ENV{TORTURE_SECONDS} // 0;
 our $SEED = $ENV{TORTURE_SEED} // (time ^ $$) % 1_000_000;
 srand $SEED;
 note "TORTURE_SEED=$SEED";
-alarm(300 + 4 * $SECONDS + ($CELL->{asan} ? 900 : 0));
+alarm(4 * $SECONDS + 300 * CIB::Tool::patience());
 
 my $json = JSON::PP->new->canonical;
 my @arenas;
