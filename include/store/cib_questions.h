@@ -127,8 +127,6 @@ cib_error_t *cib_q_build(cib_db_t *db, apr_int64_t id, cib_build_t **build, apr_
  * afterwards stays true. Locked in the order of their ids, whatever the array's, each row of the
  * queue before its build's, as a claim does. Nothing on SQLite, where only one writes. W */
 cib_error_t *cib_q_builds_lock(cib_db_t *db, const apr_array_header_t *ids, apr_pool_t *pool);
-/* Is there a retry of it? */
-cib_error_t *cib_q_build_retried(cib_db_t *db, apr_int64_t id, int *yes, apr_pool_t *pool);
 cib_error_t *cib_q_build_spec(cib_db_t *db, apr_int64_t id, cib_build_spec_t **spec,
                               apr_pool_t *pool);
 cib_error_t *cib_q_build_parts(cib_db_t *db, apr_int64_t id, cib_build_parts_t **parts,
@@ -150,6 +148,9 @@ typedef struct cib_waiting_t {
     unsigned needs; /* 1 << status for each that there is among its needs */
 } cib_waiting_t;
 cib_error_t *cib_q_waiting(cib_db_t *db, const apr_array_header_t *ids, apr_array_header_t **builds,
+                           apr_pool_t *pool);
+/* The same of those that are skipped, without the erased and those that there is a retry of. */
+cib_error_t *cib_q_skipped(cib_db_t *db, const apr_array_header_t *ids, apr_array_header_t **builds,
                            apr_pool_t *pool);
 /* Builds that run now and need `build_id`: cib_build_t *, by id. */
 cib_error_t *cib_q_running_needing(cib_db_t *db, apr_int64_t build_id, apr_array_header_t **builds,
@@ -192,6 +193,9 @@ cib_error_t *cib_q_build_move(cib_db_t *db, apr_int64_t id, const cib_move_t *mo
  * skipped. The caller raises. W */
 cib_error_t *cib_q_builds_settle(cib_db_t *db, const apr_array_header_t *ids, cib_status_e to,
                                  apr_time_t now, apr_pool_t *pool);
+
+/* Likewise: those that are skipped are created again. W */
+cib_error_t *cib_q_builds_reopen(cib_db_t *db, const apr_array_header_t *ids, apr_pool_t *pool);
 
 /* The runner was heard of now. Only while running and of this claim. W */
 cib_error_t *cib_q_build_heard(cib_db_t *db, apr_int64_t id, apr_int64_t claim, apr_time_t now,

@@ -312,7 +312,7 @@ static cib_error_t *retry(cib_db_t *db, void *baton, apr_pool_t *pool)
     CIB_TRY(copy(db, old, &adding, pool));
     CIB_TRY(lock_needs(db, adding.needs, &needs, pool));
     CIB_TRY(add_one(db, &adding, cib_transition_first(needs), &retrying->new_id, pool));
-    return cib_transition_retried(db, old->id, retrying->new_id, apr_time_now(), pool);
+    return cib_transition_retried(db, old->id, retrying->new_id, pool);
 }
 
 cib_error_t *cib_build_retry(const cib_ctx_t *ctx, apr_int64_t id, apr_int64_t *new_id)

@@ -192,30 +192,29 @@ cib_error_t *cib_transition_added(cib_db_t *db, const cib_build_t *build, apr_po
     return build->status == CIB_PENDING ? queue(db, build, pool) : CIB_OK;
 }
 
-/* Reopen a skipped build unless another of its needs ended badly as well, or a retry has taken its
- * place. */
-static cib_error_t *reopen(cib_db_t *db, apr_int64_t id, apr_time_t now, int *reopened,
+/* Reopen those of the locked builds that are skipped, unless another of their needs ended badly as
+ * well, or a retry has taken their place: all at once, as in settle. `*open`: which. */
+static cib_error_t *reopen(cib_db_t *db, const apr_array_header_t *ids, apr_array_header_t **open,
                            apr_pool_t *pool)
 {
-    const cib_move_t move = {.from = CIB_SKIPPED, .to = CIB_CREATED, .now = now};
-    apr_array_header_t *needs;
-    cib_build_t *build;
-    int retried;
+    apr_array_header_t *builds;
 
-    *reopened = 0;
-    CIB_TRY(cib_q_build(db, id, &build, pool));
-    if (!build || build->status != CIB_SKIPPED || build->erased_at)
+    *open = apr_array_make(pool, 4, sizeof(apr_int64_t));
+    if (!ids->nelts)
         return CIB_OK;
-    CIB_TRY(cib_q_build_retried(db, id, &retried, pool));
-    if (retried)
-        return CIB_OK;
-    CIB_TRY(cib_q_needs(db, id, &needs, pool));
-    if (cib_transition_first(needs) == CIB_SKIPPED)
-        return CIB_OK;
-    return step(db, id, &move, reopened, pool);
+    CIB_TRY(cib_q_skipped(db, ids, &builds, pool));
+    for (int i = 0; i < builds->nelts; i++) {
+        const cib_waiting_t *build = &APR_ARRAY_IDX(builds, i, cib_waiting_t);
+
+        if (first_of(build->needs) != CIB_SKIPPED)
+            APR_ARRAY_PUSH(*open, apr_int64_t) = build->id;
+    }
+    return cib_q_builds_reopen(db, *open, pool);
 }
 
-cib_error_t *cib_transition_retried(cib_db_t *db, apr_int64_t from, apr_int64_t to, apr_time_t now,
+/* Whom one round passes over because a need of it is skipped still, the next one looks at again if
+ * that need was reopened. */
+cib_error_t *cib_transition_retried(cib_db_t *db, apr_int64_t from, apr_int64_t to,
                                     apr_pool_t *pool)
 {
     apr_array_header_t *open = one_id(to, pool);
@@ -225,15 +224,7 @@ cib_error_t *cib_transition_retried(cib_db_t *db, apr_int64_t from, apr_int64_t 
     CIB_TRY(cib_q_needs_move(db, from, to, pool));
     while (open->nelts) {
         CIB_TRY(lock_needing(db, open, &ids, pool));
-        open = apr_array_make(pool, 4, sizeof(apr_int64_t));
-        for (int i = 0; i < ids->nelts; i++) {
-            apr_int64_t dependent = APR_ARRAY_IDX(ids, i, apr_int64_t);
-            int reopened;
-
-            CIB_TRY(reopen(db, dependent, now, &reopened, pool));
-            if (reopened)
-                APR_ARRAY_PUSH(open, apr_int64_t) = dependent;
-        }
+        CIB_TRY(reopen(db, ids, &open, pool));
     }
     return CIB_OK;
 }

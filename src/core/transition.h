@@ -45,7 +45,7 @@ cib_error_t *cib_transition_added(cib_db_t *db, const cib_build_t *build, apr_po
 
 /* `to` is the retry of `from`: who waits for `from`, or was skipped for it and not retried itself,
  * waits for `to`. */
-cib_error_t *cib_transition_retried(cib_db_t *db, apr_int64_t from, apr_int64_t to, apr_time_t now,
+cib_error_t *cib_transition_retried(cib_db_t *db, apr_int64_t from, apr_int64_t to,
                                     apr_pool_t *pool);
 
 /* Step a created build whose needs have all ended, or one of them badly. */

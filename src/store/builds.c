@@ -166,20 +166,6 @@ cib_error_t *cib_q_build(cib_db_t *db, apr_int64_t id, cib_build_t **build, apr_
     return CIB_OK;
 }
 
-static const cib_sql_t retries = {
-    "SELECT count(*) FROM builds WHERE retry_of = %lld",
-    NULL,
-};
-
-cib_error_t *cib_q_build_retried(cib_db_t *db, apr_int64_t id, int *yes, apr_pool_t *pool)
-{
-    apr_int64_t count;
-
-    CIB_TRY(cib_db_number(db, &retries, CIB_ARGS(CIB_INT(id)), 0, &count, pool));
-    *yes = count != 0;
-    return CIB_OK;
-}
-
 /* --- lists */
 
 #define LIST(where)                                                                                \
@@ -328,6 +314,22 @@ cib_error_t *cib_q_builds_settle(cib_db_t *db, const apr_array_header_t *ids, ci
                  cib_arg_nonzero(to == CIB_SKIPPED ? now : 0), cib_arg_these(db, ids, pool)),
         NULL, pool));
     return to == CIB_PENDING ? cib_q_enqueue_all(db, ids, pool) : CIB_OK;
+}
+
+#define REOPEN                                                                                     \
+    "UPDATE builds SET status = 'created', finished_at = NULL, failure_reason = NULL, "            \
+    "exit_code = NULL, trace_checksum = NULL WHERE " CIB_STATUS_HIDDEN "'skipped' AND id "
+
+static const cib_sql_t reopen = {
+    REOPEN CIB_THESE_SQLITE,
+    REOPEN CIB_THESE_PGSQL,
+};
+
+cib_error_t *cib_q_builds_reopen(cib_db_t *db, const apr_array_header_t *ids, apr_pool_t *pool)
+{
+    if (ids->nelts == 0)
+        return CIB_OK;
+    return cib_db_change(db, &reopen, CIB_ARGS(cib_arg_these(db, ids, pool)), NULL, pool);
 }
 
 static const cib_sql_t heard = {

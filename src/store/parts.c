@@ -124,15 +124,24 @@ static const cib_sql_t needed_by = {
     NEEDED_BY CIB_THESE_PGSQL "ORDER BY build_id",
 };
 
-/* Those that wait, a row for each status that there is among their needs. */
-#define WAITING                                                                                    \
+/* Those that wait (or are to wait again), a row for each status that there is among their needs. */
+#define WAITING(which)                                                                             \
     "SELECT b.id, b.project_id, b.tagset_id, d.status FROM builds b "                              \
     "LEFT JOIN build_needs n ON n.build_id = b.id LEFT JOIN builds d ON d.id = n.needs_id "        \
-    "WHERE b." CIB_STATUS_HIDDEN "'created' AND b.id "
+    "WHERE b." CIB_STATUS_HIDDEN which " AND b.id "
+#define BY_STATUS "GROUP BY b.id, d.status ORDER BY b.id"
+#define REOPENABLE                                                                                 \
+    "'skipped' AND b.erased_at IS NULL "                                                           \
+    "AND NOT EXISTS (SELECT 1 FROM builds r WHERE r.retry_of = b.id)"
 
 static const cib_sql_t waiting = {
-    WAITING CIB_THESE_SQLITE "GROUP BY b.id, d.status ORDER BY b.id",
-    WAITING CIB_THESE_PGSQL "GROUP BY b.id, d.status ORDER BY b.id",
+    WAITING("'created'") CIB_THESE_SQLITE BY_STATUS,
+    WAITING("'created'") CIB_THESE_PGSQL BY_STATUS,
+};
+
+static const cib_sql_t skipped = {
+    WAITING(REOPENABLE) CIB_THESE_SQLITE BY_STATUS,
+    WAITING(REOPENABLE) CIB_THESE_PGSQL BY_STATUS,
 };
 
 /* Of builds that wait, or never ran and may yet; the others' needs are history. */
@@ -171,13 +180,14 @@ cib_error_t *cib_q_needed_by(cib_db_t *db, const apr_array_header_t *needs,
     return cib_db_ids(db, &needed_by, CIB_ARGS(cib_arg_these(db, needs, pool)), ids, pool);
 }
 
-cib_error_t *cib_q_waiting(cib_db_t *db, const apr_array_header_t *ids, apr_array_header_t **builds,
-                           apr_pool_t *pool)
+static cib_error_t *select_waiting(cib_db_t *db, const cib_sql_t *sql,
+                                   const apr_array_header_t *ids, apr_array_header_t **builds,
+                                   apr_pool_t *pool)
 {
     cib_waiting_t *build = NULL;
     cib_rows_t *rows;
 
-    CIB_TRY(cib_db_select(db, &waiting, CIB_ARGS(cib_arg_these(db, ids, pool)), 4, &rows, pool));
+    CIB_TRY(cib_db_select(db, sql, CIB_ARGS(cib_arg_these(db, ids, pool)), 4, &rows, pool));
     *builds = apr_array_make(pool, ids->nelts + 1, sizeof(cib_waiting_t));
     for (int i = 0; i < cib_rows_count(rows); i++) {
         const char *status = cib_row_text(rows, i, 3);
@@ -193,6 +203,18 @@ cib_error_t *cib_q_waiting(cib_db_t *db, const apr_array_header_t *ids, apr_arra
             build->needs |= 1U << cib_status_parse(status);
     }
     return CIB_OK;
+}
+
+cib_error_t *cib_q_waiting(cib_db_t *db, const apr_array_header_t *ids, apr_array_header_t **builds,
+                           apr_pool_t *pool)
+{
+    return select_waiting(db, &waiting, ids, builds, pool);
+}
+
+cib_error_t *cib_q_skipped(cib_db_t *db, const apr_array_header_t *ids, apr_array_header_t **builds,
+                           apr_pool_t *pool)
+{
+    return select_waiting(db, &skipped, ids, builds, pool);
 }
 
 cib_error_t *cib_q_running_needing(cib_db_t *db, apr_int64_t build_id, apr_array_header_t **builds,

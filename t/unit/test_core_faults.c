@@ -452,6 +452,28 @@ static int calls_to_end(core_t *core, int dependents, const char *state)
     return calls;
 }
 
+/* Calls on the connection while a build is retried for which so many were skipped. */
+static int calls_to_retry(core_t *core, int dependents)
+{
+    apr_array_header_t *needs = apr_array_make(core->pool, 1, sizeof(apr_int64_t));
+    apr_array_header_t *ids = apr_array_make(core->pool, 8, sizeof(apr_int64_t));
+    cib_build_new_t fresh = {.project_id = core->project, .sha = SHA, .needs = needs};
+    apr_int64_t id = new_build(core, 0, 0), again;
+    int calls;
+
+    start(core, id);
+    finish(core, id, "failed");
+    APR_ARRAY_PUSH(needs, apr_int64_t) = id;
+    fine(cib_build_add(&core->ctx, &fresh, dependents, ids), "add");
+    arm(core, FAULT_SOCKETS, ECONNRESET, 1000000);
+    fine(cib_build_retry(&core->ctx, id, &again), "retry");
+    calls = 1000000 - fault.countdown;
+    arm(core, FAULT_NONE, 0, 0);
+    is_str(status_of(core, APR_ARRAY_IDX(ids, dependents - 1, apr_int64_t)), "created",
+           "%d builds wait again", dependents);
+    return calls;
+}
+
 /* A build that thousands need ends in one transaction, and PostgreSQL may be far away. */
 static void test_calls(core_t *core)
 {
@@ -465,6 +487,10 @@ static void test_calls(core_t *core)
     few = calls_to_end(core, 2, "failed");
     many = calls_to_end(core, 2000, "failed");
     ok(few > 0 && many < few * 3, "%d calls for 2 that are skipped, %d for 2000", few, many);
+    calls_to_retry(core, 1);
+    few = calls_to_retry(core, 2);
+    many = calls_to_retry(core, 2000);
+    ok(few > 0 && many < few * 3, "%d calls for 2 that are reopened, %d for 2000", few, many);
 }
 
 /* What fails then was not done, and what was done does not fail. */
