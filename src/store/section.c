@@ -177,19 +177,22 @@ static cib_error_t *take_turns(cib_db_t *db, turn_t *turn, cib_section_fn sectio
 
     *usable = 1;
     for (int turns = 0; turns < 2 && *usable && !turn->commit_sent; turns++) {
-        int dead = 0;
+        int dead = 0, slow;
 
         cib_raise_forget(db, mark);
         err = take_turn(db, turn, section, baton, pool);
         if (!err || (!db->failure && !turn->transaction))
             return err;
         *usable = recover(db, turn, &dead, pool);
-        if (dead || (db->failure && is_slow(turn)))
-            err->reason = CIB_REASON_UNAVAILABLE;
-        if (*usable && (db->failure || dead))
+        if (!db->failure && !dead)
+            return err; /* the section's own verdict */
+        if (*usable)
             cib_db_renew(db, pool);
-        if ((!db->failure && !dead) || is_slow(turn))
-            return err; /* the section's own verdict, or too late for another turn */
+        slow = is_slow(turn); /* making it new may be what took so long */
+        if (dead || slow)
+            err->reason = CIB_REASON_UNAVAILABLE;
+        if (slow)
+            return err; /* too late for another turn */
     }
     return err;
 }
