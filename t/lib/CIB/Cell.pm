@@ -79,6 +79,10 @@ sub _instances {
         $self->{env}{"CIB_PARAMS_$key"} = $params;
     }
     $self->{env}{CIB_DRIVER} = $self->{driver};
+    # the impatient instance must not lose it with a test that a tool slows down
+    my $slower = 1 + int(CIB::Tool::patience() / 4);
+    $self->{env}{CIB_HASTY_ACK} = 2 * $slower . 's';
+    $self->{env}{CIB_HASTY_STUCK} = 4 * $slower . 's';
     return;
 }
 
