@@ -56,4 +56,21 @@ void cib_generation_wait(cib_generation_t *gen, apr_uint32_t seen);
 /* Wake all who wait, in all processes: after raises (and settle), once for all of them. */
 void cib_generation_announce(cib_generation_t *gen);
 
+/* --- Where other hosts write too (PostgreSQL) a value is good only as long as one process of this
+ * host, the listener, hears what they tell (see store/cib_listener.h). */
+
+/* Become it, until `pool` ends or the process does. APR_EAGAIN: another one is. */
+apr_status_t cib_generation_take_ear(cib_generation_t *gen, apr_pool_t *pool);
+
+/* All that was committed anywhere before `when` has been raised here; since when that is so, 0 for
+ * never in this boot. Times are cib_generation_clock's, which goes on in one boot, for all of its
+ * processes, in microseconds. */
+void cib_generation_hear(cib_generation_t *gen, apr_time_t when);
+apr_time_t cib_generation_heard(cib_generation_t *gen);
+apr_time_t cib_generation_clock(void);
+
+/* Note that what `mark`, never 0, stands for has been raised in this host; was that so of late? */
+void cib_generation_mark(cib_generation_t *gen, apr_uint64_t mark);
+int cib_generation_is_marked(cib_generation_t *gen, apr_uint64_t mark);
+
 #endif

@@ -1,6 +1,7 @@
 /* The queue, as a runner sees it. */
 #include "core/cib_queue.h"
 #include "internal.h"
+#include "store/cib_listener.h"
 #include "transition.h"
 
 typedef struct claiming_t {
@@ -28,12 +29,12 @@ const char *cib_queue_value(const cib_ctx_t *ctx, const cib_runner_t *runner)
     return ctx->gen ? cib_generation_value(ctx->gen, runner->id, ctx->pool) : NULL;
 }
 
-/* Only where every writer raises this very file: on SQLite, which lives on one host. What another
- * host commits to PostgreSQL nobody tells this one, so there the queue is searched each time. */
+/* Only where every writer is heard of: on SQLite, which lives on one host, each raises this very
+ * file; what another host commits to PostgreSQL is told to this one's listener. */
 static int nothing_changed(const cib_ctx_t *ctx, const cib_runner_t *runner,
                            const char *last_update)
 {
-    return last_update && ctx->gen && cib_store_driver(ctx->store) == CIB_DRIVER_SQLITE3 &&
+    return last_update && ctx->gen && cib_store_hears(ctx->store) &&
            cib_generation_is_current(ctx->gen, runner->id, last_update);
 }
 

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <apr_strings.h>
@@ -22,6 +23,7 @@
 #define MAGIC UINT64_C(0x316E654742494320) /* also says the layout's version */
 #define BOOT_LEN 40
 #define VALUE_LEN 32
+#define MARKS 256 /* as many transactions as may be under way between a commit and its notice */
 
 /* The file, as it is mapped. Everything that changes is read and written with __atomic builtins. */
 typedef struct generation_file_t {
@@ -31,7 +33,10 @@ typedef struct generation_file_t {
     uint64_t everyone;  /* added to each counter */
     char boot[BOOT_LEN];
     uint32_t announced; /* a futex: who waits for a raise sleeps on it */
-    char reserved[4096 - 4 * sizeof(uint64_t) - BOOT_LEN - sizeof(uint32_t)];
+    uint32_t marked;    /* how many marks there have been */
+    uint64_t heard;     /* a time of this boot; 0: never */
+    uint64_t marks[MARKS];
+    char reserved[4096 - (5 + MARKS) * sizeof(uint64_t) - BOOT_LEN - 2 * sizeof(uint32_t)];
     uint64_t counters[COUNTERS];
 } generation_file_t;
 
@@ -40,6 +45,7 @@ _Static_assert(sizeof(generation_file_t) == 4096 + COUNTERS * sizeof(uint64_t),
 
 struct cib_generation_t {
     generation_file_t *file;
+    const char *path;
 };
 
 static apr_status_t generation_cleanup(void *data)
@@ -100,6 +106,7 @@ static apr_status_t begin_epoch(generation_file_t *file)
     if (rv != APR_SUCCESS)
         return rv;
     memcpy(file->boot, boot, BOOT_LEN);
+    __atomic_store_n(&file->heard, 0, __ATOMIC_SEQ_CST);
     __atomic_store_n(&file->epoch, epoch, __ATOMIC_SEQ_CST);
     /* who meant something in another boot is dead; in an unknown one it may be alive */
     if (*boot)
@@ -137,8 +144,10 @@ apr_status_t cib_generation_open(cib_generation_t **gen, const cib_storage_t *st
 {
     cib_generation_t *made = apr_pcalloc(pool, sizeof(*made));
     int fd;
-    apr_status_t rv = cib_fd_open(&fd, host_path(storage, pool), O_RDWR | O_CREAT, 0640);
+    apr_status_t rv;
 
+    made->path = host_path(storage, pool);
+    rv = cib_fd_open(&fd, made->path, O_RDWR | O_CREAT, 0640);
     if (rv != APR_SUCCESS)
         return rv;
     /* whoever makes the file makes it under its own lock: who comes second finds it whole */
@@ -243,4 +252,68 @@ void cib_generation_announce(cib_generation_t *gen)
 {
     __atomic_add_fetch(&gen->file->announced, 1, __ATOMIC_SEQ_CST);
     (void)syscall(SYS_futex, &gen->file->announced, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
+
+/* --- what other hosts tell */
+
+static apr_status_t close_ear(void *data)
+{
+    cib_fd_close(data);
+    return APR_SUCCESS;
+}
+
+/* A lock on the open file, and not flock's, under which the file is made. It goes with the process,
+ * however that ends. */
+apr_status_t cib_generation_take_ear(cib_generation_t *gen, apr_pool_t *pool)
+{
+    struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int fd, *kept;
+    apr_status_t rv = cib_fd_open(&fd, gen->path, O_RDWR, 0);
+
+    if (rv != APR_SUCCESS)
+        return rv;
+    if (fcntl(fd, F_OFD_SETLK, &all) != 0) {
+        rv = errno == EACCES ? EAGAIN : errno;
+        cib_fd_close(&fd);
+        return rv;
+    }
+    kept = apr_palloc(pool, sizeof(*kept));
+    *kept = fd;
+    apr_pool_cleanup_register(pool, kept, close_ear, apr_pool_cleanup_null);
+    return APR_SUCCESS;
+}
+
+void cib_generation_hear(cib_generation_t *gen, apr_time_t when)
+{
+    __atomic_store_n(&gen->file->heard, (uint64_t)when, __ATOMIC_SEQ_CST);
+}
+
+apr_time_t cib_generation_heard(cib_generation_t *gen)
+{
+    return (apr_time_t)__atomic_load_n(&gen->file->heard, __ATOMIC_SEQ_CST);
+}
+
+/* The wall's clock may be set back, and then what was heard long ago would be news. */
+apr_time_t cib_generation_clock(void)
+{
+    struct timespec now;
+
+    if (clock_gettime(CLOCK_BOOTTIME, &now) != 0)
+        return 0;
+    return apr_time_from_sec(now.tv_sec) + now.tv_nsec / 1000;
+}
+
+void cib_generation_mark(cib_generation_t *gen, apr_uint64_t mark)
+{
+    uint32_t n = __atomic_fetch_add(&gen->file->marked, 1, __ATOMIC_SEQ_CST);
+
+    __atomic_store_n(&gen->file->marks[n % MARKS], mark, __ATOMIC_SEQ_CST);
+}
+
+int cib_generation_is_marked(cib_generation_t *gen, apr_uint64_t mark)
+{
+    for (int i = 0; i < MARKS; i++)
+        if (__atomic_load_n(&gen->file->marks[i], __ATOMIC_SEQ_CST) == mark)
+            return 1;
+    return 0;
 }

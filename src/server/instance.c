@@ -11,6 +11,7 @@
 
 #include "internal.h"
 #include "server/cib_config.h"
+#include "store/cib_listener.h"
 #include "util/cib_text.h"
 
 APLOG_USE_MODULE(ci_builds);
@@ -134,6 +135,8 @@ static apr_status_t open_parts(cib_instance_t *instance, const char *dir, const 
         rv = cib_store_limit(instance->store, PATIENCE, pool);
     if (rv == APR_SUCCESS)
         cib_store_on_error(instance->store, note_failure, instance->slot);
+    if (rv == APR_SUCCESS)
+        rv = cib_listener_begin(instance->store, pool);
     return rv;
 }
 

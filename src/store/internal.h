@@ -145,6 +145,12 @@ apr_status_t cib_combiner_create(cib_combiner_t **combiner, apr_pool_t *pool);
 cib_error_t *cib_combiner_write(cib_store_t *store, const cib_source_t *source,
                                 cib_section_fn section, void *baton, apr_pool_t *pool);
 
+/* --- listener.c */
+
+/* On PostgreSQL, tell all hosts what the transaction will raise; within it. `mark` takes what tells
+ * this notice from others. */
+cib_error_t *cib_notice_send(cib_db_t *db, apr_uint64_t *mark, apr_pool_t *pool);
+
 /* --- guard.c */
 
 /* Make a guard, with its thread; it ends with `pool`. */

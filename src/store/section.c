@@ -106,6 +106,7 @@ typedef struct turn_t {
     apr_time_t begun;
     int commit_sent;    /* from then on nobody knows what became of it */
     apr_int64_t number; /* the transaction's, to ask; 0: there is nothing to ask for */
+    apr_uint64_t mark;  /* of the notice that goes with it; 0: none does */
 } turn_t;
 
 static int is_slow(const turn_t *turn)
@@ -164,6 +165,8 @@ static cib_error_t *take_turn(cib_db_t *db, turn_t *turn, cib_section_fn section
     }
     if (!err)
         err = cib_db_run(db, section, baton, pool);
+    if (!err && turn->transaction && cib_raise_any(db))
+        err = cib_notice_send(db, &turn->mark, pool);
     return commit_or_not(db, turn, err, pool);
 }
 
@@ -207,6 +210,20 @@ static cib_error_t *outcome(cib_store_t *store, const cib_source_t *source, cons
     return err;
 }
 
+/* The host's listener may have been faster. First what is raised and then the mark: who is killed in
+ * between has raised too often, and not too little. */
+static void raise_once(cib_db_t *db, apr_uint64_t mark)
+{
+    cib_generation_t *gen = db->store->gen;
+
+    if (!cib_raise_any(db) || (mark && cib_generation_is_marked(gen, mark)))
+        return;
+    cib_raise_now(db);
+    if (mark)
+        cib_generation_mark(gen, mark);
+    cib_generation_announce(gen);
+}
+
 static cib_error_t *run_pgsql(cib_store_t *store, const cib_source_t *source, turn_t *turn,
                               cib_section_fn section, void *baton, apr_pool_t *pool)
 {
@@ -217,12 +234,10 @@ static cib_error_t *run_pgsql(cib_store_t *store, const cib_source_t *source, tu
     turn->begun = apr_time_now();
     CIB_TRY(cib_db_open(&db, store, source, pool));
     err = take_turns(&db, turn, section, baton, &usable, pool);
-    /* a commit of unknown outcome raises too: once too often costs a runner one question */
-    if (!err || turn->commit_sent) {
-        cib_raise_now(&db);
-        if (cib_raise_any(&db))
-            cib_generation_announce(store->gen);
-    }
+    /* a commit of unknown outcome raises too: once too often costs a runner one question. It may
+     * still come, and then the listener shall not think that it is known already. */
+    if (!err || turn->commit_sent)
+        raise_once(&db, err ? 0 : turn->mark);
     if (err && db.failure)
         cib_store_note(store, err);
     cib_db_close(&db, !usable);

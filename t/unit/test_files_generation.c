@@ -247,6 +247,56 @@ static void test_other_life(apr_pool_t *parent)
     apr_pool_destroy(pool);
 }
 
+static int hold_ear(void *baton)
+{
+    apr_status_t rv = cib_generation_take_ear(open_here(tap_pool()), tap_pool());
+
+    child_tell();
+    child_wait();
+    return rv == APR_SUCCESS ? 0 : 1;
+}
+
+static void test_ear(apr_pool_t *parent)
+{
+    child_t child = child_start(hold_ear, NULL);
+    cib_generation_t *gen = open_here(parent);
+    apr_pool_t *pool;
+
+    apr_pool_create(&pool, parent);
+    child_hear(&child);
+    is_int(cib_generation_take_ear(gen, pool), APR_EAGAIN, "another process listens");
+    child_release(&child);
+    is_int(child_end(&child), 0, "  as long as it lives");
+    is_int(cib_generation_take_ear(gen, pool), APR_SUCCESS, "then this one does");
+    is_int(cib_generation_take_ear(gen, parent), APR_EAGAIN, "  once");
+    apr_pool_destroy(pool);
+    apr_pool_create(&pool, parent);
+    is_int(cib_generation_take_ear(gen, pool), APR_SUCCESS, "and anew when its pool has ended");
+    apr_pool_destroy(pool);
+}
+
+static void test_hearing(apr_pool_t *pool)
+{
+    cib_generation_t *gen = open_here(pool), *again = open_here(pool);
+    apr_time_t now = cib_generation_clock();
+    int known = 1;
+
+    is_int(cib_generation_heard(gen), 0, "nothing was heard");
+    cib_generation_hear(gen, now);
+    ok(cib_generation_heard(again) == now, "what is heard is heard by all");
+    ok(cib_generation_clock() >= now, "the clock goes on");
+    ok(!cib_generation_is_marked(gen, 1), "a mark is not known");
+    for (apr_uint64_t mark = 1; mark <= 200; mark++)
+        cib_generation_mark(gen, mark);
+    for (apr_uint64_t mark = 1; mark <= 200; mark++)
+        known = known && cib_generation_is_marked(again, mark);
+    ok(known, "two hundred are, by all");
+    for (apr_uint64_t mark = 201; mark <= 600; mark++)
+        cib_generation_mark(gen, mark);
+    ok(!cib_generation_is_marked(gen, 1) && cib_generation_is_marked(gen, 600),
+       "old ones are forgotten for new ones");
+}
+
 static void test_missing(apr_pool_t *pool)
 {
     cib_storage_t gone = {0};
@@ -268,6 +318,8 @@ int main(void)
     test_waiting(pool);
     test_together(pool);
     test_other_life(pool);
+    test_ear(pool);
+    test_hearing(pool);
     test_missing(pool);
     return done_testing();
 }

@@ -38,12 +38,17 @@ sub wait_for_parked {
     return wait_for("$wanted parked requests", sub { parked() == $wanted });
 }
 
-# Ask, and have it parked.
+# Ask, and have it parked. What other hosts do to PostgreSQL may stay unheard for a moment, on a machine
+# that has other things to do; then the answer comes at once, and one asks again.
 sub park {
-    my @asked = @_;
+    my ($who, $value, %opt) = @_;
     my $before = parked();
-    my $connection = ask(@asked);
-    wait_for_parked($before + 1);
+    my $connection = ask($who, $value, %opt);
+    wait_for('a parked request', sub {
+        return 1 if parked() == $before + 1;
+        $connection = ask($who, value(answer($connection)), %opt) if !is_sqlite() && $connection->answered(0);
+        return 0;
+    });
     return $connection;
 }
 
@@ -65,7 +70,7 @@ sub gets {
     return $r->{json} && $r->{json}{id};
 }
 
-if (!is_event() || !is_sqlite()) {
+if (!is_event()) {
     my $value = current_value($runner);
     my $r = answer(ask($runner, $value));
     is $r->{status}, 204, 'where nothing can be parked the answer comes at once';
@@ -121,7 +126,7 @@ subtest 'what wakes' => sub {
     my $r = answer($connection);
     is $r->{status}, 204, 'other settings of its own, with nothing to do';
     isnt value($r), $value, '  and a new value';
-    is value($r), current_value($runner), '  the current one';
+    is value($r), current_value($runner), '  the current one' if is_sqlite();    # elsewhere it may be raised twice
 
     $connection = park($runner, current_value($runner));
     cib(qw(runner pause), $runner->{id});

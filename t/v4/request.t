@@ -244,10 +244,15 @@ sub wait_with {
 }
 
 subtest 'a runner that waits' => sub {
-    plan skip_all => 'where nothing can be parked' unless is_event() && is_sqlite();
+    plan skip_all => 'where nothing can be parked' unless is_event();
     my $park = sub {
         my $connection = wait_with(value(ask($runner)));
-        wait_for('a parked request', sub { parked() == 1 });
+        wait_for('a parked request', sub {
+            return 1 if parked() == 1;
+            # the listener, on a busy machine, may not be trusted for a moment: it was answered at once
+            $connection = wait_with(value($connection->response)) if !is_sqlite() && $connection->answered(0);
+            return 0;
+        });
         return $connection;
     };
     my $connection = $park->();
@@ -264,7 +269,7 @@ subtest 'a runner that waits' => sub {
     is_nothing $r, 'is told of a pause';
     isnt value($r), $value, '  by another value';
     $value = value(ask($runner));
-    is value($r), $value, '  the current one';
+    is value($r), $value, '  the current one' if is_sqlite();    # elsewhere it may be raised twice
     $connection = wait_with($value);
     is_nothing $connection->response, 'paused, it does not wait';
     cib(qw(runner resume), $runner->{id});
