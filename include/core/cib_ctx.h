@@ -6,6 +6,7 @@
 #include "files/cib_storage.h"
 #include "store/cib_db.h"
 #include "store/cib_records.h"
+#include "util/cib_memo.h"
 
 /* The settings of a virtual host that rules look at (the command line has the defaults). Sizes in
  * bytes, CIB_UNLIMITED where allowed; durations in microseconds. */
@@ -32,6 +33,7 @@ typedef struct cib_ctx_t {
     cib_store_t *store;
     const cib_source_t *source;
     cib_generation_t *gen;
+    cib_memo_t *idle; /* see core/cib_idle.h; NULL: no runner is remembered */
     const cib_limits_t *limits;
     cib_log_fn log; /* never NULL */
     void *log_baton;

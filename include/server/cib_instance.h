@@ -8,6 +8,7 @@
 #include "server/cib_board.h"
 #include "store/cib_db.h"
 #include "store/cib_schema.h"
+#include "util/cib_memo.h"
 
 typedef struct cib_gate_t cib_gate_t;
 
@@ -15,6 +16,7 @@ typedef struct cib_instance_t {
     const cib_storage_t *storage;
     cib_store_t *store;
     cib_generation_t *gen;
+    cib_memo_t *idle;   /* for core/cib_idle.h */
     server_rec *server; /* the first virtual host that names it */
     cib_slot_t *slot;   /* its numbers in shared memory */
     cib_gate_t *pool;   /* as much room as mod_dbd has connections */

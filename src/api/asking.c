@@ -3,6 +3,7 @@
 
 #include <apr_strings.h>
 
+#include "core/cib_idle.h"
 #include "internal.h"
 #include "server/cib_config.h"
 #include "server/cib_waker.h"
@@ -20,6 +21,40 @@ typedef struct asking_t {
 } asking_t;
 
 /* --- looking */
+
+/* What it says, as far as the answer depends on it. */
+static cib_error_t *read_word(asking_t *asking, cib_idle_word_t *word)
+{
+    cib_call_t *call = &asking->call;
+    cib_runner_info_t *info;
+
+    *word = (cib_idle_word_t){0};
+    CIB_TRY(cib_call_token(call, NULL, &word->token));
+    CIB_TRY(cib_call_info(call, &info));
+    word->info = info;
+    return cib_call_malformed(call,
+                              cib_params_text(call->params, "last_update", &word->last_update));
+}
+
+/* One who asked the same before, and nothing has happened since. Who may wait is looked up. */
+static int is_idle(asking_t *asking)
+{
+    cib_idle_word_t word;
+
+    if (cib_config_number(asking->call.r->server, CIB_CONF_LONG_POLL) || read_word(asking, &word) ||
+        !cib_idle_is_known(asking->call.ctx, &word))
+        return 0;
+    asking->claim.last_update = word.last_update;
+    return 1;
+}
+
+static void learn(asking_t *asking)
+{
+    cib_idle_word_t word;
+
+    if (asking->claim.current && asking->runner->active && !read_word(asking, &word))
+        cib_idle_learn(asking->call.ctx, &word, asking->runner);
+}
 
 /* A paused runner. The value that it is told must be older than the row that says so, or it would
  * never learn that it was resumed in between. */
@@ -183,7 +218,11 @@ static cib_error_t *ask(asking_t *asking, const cib_manner_t *manner)
 {
     CIB_TRY(cib_call_begin(&asking->call, asking->call.r, manner));
     CIB_TRY(cib_call_read(&asking->call, NULL));
-    return look(asking, 0, &asking->runner);
+    if (is_idle(asking))
+        return CIB_OK;
+    CIB_TRY(look(asking, 0, &asking->runner));
+    learn(asking);
+    return CIB_OK;
 }
 
 int cib_call_ask(request_rec *r, const cib_manner_t *manner, const cib_asking_manner_t *asked)

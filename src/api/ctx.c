@@ -64,6 +64,7 @@ static cib_ctx_t *ctx_of(server_rec *s, apr_pool_t *pool)
     ctx->storage = instance->storage;
     ctx->store = instance->store;
     ctx->gen = instance->gen;
+    ctx->idle = instance->idle;
     ctx->source = cib_instance_source(s, pool);
     ctx->limits = limits_of(s, pool);
     ctx->pool = pool;

@@ -136,6 +136,8 @@ static apr_status_t open_parts(cib_instance_t *instance, const char *dir, const 
     if (rv == APR_SUCCESS)
         cib_store_on_error(instance->store, note_failure, instance->slot);
     if (rv == APR_SUCCESS)
+        rv = cib_memo_create(&instance->idle, pool);
+    if (rv == APR_SUCCESS)
         rv = cib_listener_begin(instance->store, pool);
     return rv;
 }

@@ -83,6 +83,35 @@ subtest 'what does not' => sub {
     cancel_all($elsewhere, $project);
 };
 
+# On a connection that stays, for each process remembers for itself.
+subtest 'who asks in vain again and again' => sub {
+    my $idle = runner(project => $project);
+    my $connection = connect_to();
+    my $ask = sub {
+        my (%json) = @_;
+        $connection->send(request_text(POST => "$V1/builds/register.json", close => 0,
+            headers => ['User-Agent' => 'gitlab-ci-multi-runner 1.11.5 (x)'], json => { token => $idle->{token}, info => CIB::Test::info(), %json }));
+        return $connection->response;
+    };
+    my $value = value($ask->());
+    my $known = sub { my $r = $ask->(last_update => $value, @_); return $r->{status} == 204 && value($r) eq $value };
+    wait_for('an answer without a search', sub { $known->() }) for 1 .. 2;
+    # what is in the database now nobody was told of
+    sql("UPDATE runners SET token_sha256 = 'x' || token_sha256 WHERE id = $idle->{id}");
+    ok wait_for('an answer', $known), 'is answered without a question to the database';
+    is $ask->()->{status}, 403, '  unless no value is brought';
+    is $ask->(last_update => "0$value")->{status}, 403, '  or another one';
+    is $ask->(last_update => $value, info => CIB::Test::info('1.10.0'))->{status}, 403, '  or something new is said';
+    is $ask->(last_update => $value, token => $idle->{token} . 'x')->{status}, 403, '  or by somebody else';
+    cib(qw(runner set), $runner->{id}, '--description', uniq('new'));
+    ok wait_for('an answer', $known), '  nor is it looked up when another runner changes';
+    cib(qw(runner set), $idle->{id}, '--description', uniq('new'));
+    is $ask->(last_update => $value)->{status}, 403, '  but when it does';
+    sql("UPDATE runners SET token_sha256 = substr(token_sha256, 2) WHERE id = $idle->{id}");
+    is value($ask->(last_update => $value)) ne $value, 1, '  and then it has another value';
+    $connection->close;
+};
+
 subtest 'a build that comes back' => sub {
     my %hasty = (instance => 'hasty');
     my $back = project(%hasty);
