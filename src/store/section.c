@@ -210,8 +210,8 @@ static cib_error_t *outcome(cib_store_t *store, const cib_source_t *source, cons
     return err;
 }
 
-/* The host's listener may have been faster. First what is raised and then the mark: who is killed in
- * between has raised too often, and not too little. */
+/* The host's listener may have been faster. First what is raised and then the mark: who is killed
+ * in between has raised too often, and not too little. */
 static void raise_once(cib_db_t *db, apr_uint64_t mark)
 {
     cib_generation_t *gen = db->store->gen;
