@@ -199,7 +199,7 @@ cib_error_t *cib_q_builds_reopen(cib_db_t *db, const apr_array_header_t *ids, ap
 
 /* The runner was heard of now. Only while running and of this claim. W */
 cib_error_t *cib_q_build_heard(cib_db_t *db, apr_int64_t id, apr_int64_t claim, apr_time_t now,
-                               apr_pool_t *pool);
+                               int *changed, apr_pool_t *pool);
 /* Count that this claim's last word was sent back, if that was less than `most` times: `*counted`.
  * Only while running. W */
 cib_error_t *cib_q_build_short(cib_db_t *db, apr_int64_t id, apr_int64_t claim, int most,

@@ -17,13 +17,13 @@ static cib_error_t *beat(void *baton, const char *data, apr_size_t len)
 
     if (now >= heart->next) {
         heart->next = now + cib_build_heard_every(heart->ctx);
-        cib_build_heard(heart->ctx, heart->build);
+        CIB_TRY(cib_build_heard(heart->ctx, heart->build));
     }
     return heart->to->write(heart->to->baton, data, len);
 }
 
-const cib_sink_t *cib_call_heartbeat(const cib_call_t *call, const cib_build_t *build,
-                                     const cib_sink_t *to)
+cib_error_t *cib_call_heartbeat(const cib_call_t *call, const cib_build_t *build,
+                                const cib_sink_t **sink)
 {
     heartbeat_t *heart = apr_palloc(call->r->pool, sizeof *heart);
 
@@ -31,10 +31,10 @@ const cib_sink_t *cib_call_heartbeat(const cib_call_t *call, const cib_build_t *
     heart->sink.baton = heart;
     heart->ctx = call->ctx;
     heart->build = build;
-    heart->to = to;
+    heart->to = *sink;
     heart->next = apr_time_now() + cib_build_heard_every(call->ctx);
-    cib_build_heard(call->ctx, build);
-    return &heart->sink;
+    *sink = &heart->sink;
+    return cib_build_heard(call->ctx, build);
 }
 
 static cib_error_t *drop(void *baton, const char *data, apr_size_t len)

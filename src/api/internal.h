@@ -149,10 +149,10 @@ cib_error_t *cib_word_take(cib_word_t *word);
 
 /* --- what a runner sends (heartbeat.c, trace.c, upload.c) --- */
 
-/* The runner speaks: said to the rules now, and again and again while bytes go through the sink
- * that is returned into `to`. */
-const cib_sink_t *cib_call_heartbeat(const cib_call_t *call, const cib_build_t *build,
-                                     const cib_sink_t *to);
+/* The runner speaks: said to the rules now, and again and again while bytes go through `*sink`,
+ * which is put in front of what it was. What cib_build_heard returns. */
+cib_error_t *cib_call_heartbeat(const cib_call_t *call, const cib_build_t *build,
+                                const cib_sink_t **sink);
 /* A sink for what nobody wants. */
 extern const cib_sink_t cib_call_discard;
 

@@ -45,7 +45,8 @@ static cib_error_t *take_body(cib_call_t *call, const cib_build_t *build,
     const cib_sink_t *sink;
 
     CIB_TRY(cib_trace_append_begin(call->ctx, build, append, &sink));
-    return cib_body_raw(call->r, cib_call_heartbeat(call, build, sink), -1);
+    CIB_TRY(cib_call_heartbeat(call, build, &sink));
+    return cib_body_raw(call->r, sink, -1);
 }
 
 static cib_error_t *append(cib_call_t *call, const cib_route_match_t *match, cib_build_t **build,

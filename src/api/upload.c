@@ -195,8 +195,8 @@ static cib_error_t *store_part(intake_t *in, const char *name, const char *filen
     CIB_TRY(cib_upload_file(in->upload, metadata ? METADATA : in->type,
                             metadata ? "gzip" : in->format, filename, &file));
     in->stored = 1;
-    *sink = cib_call_heartbeat(in->call, in->build, file);
-    return CIB_OK;
+    *sink = file;
+    return cib_call_heartbeat(in->call, in->build, sink);
 }
 
 static cib_error_t *begin_file(intake_t *in, const char *name, const char *filename,

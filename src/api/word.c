@@ -44,9 +44,8 @@ static cib_error_t *begin_trace(cib_word_t *word, const cib_sink_t **sink)
     CIB_TRY(cib_trace_replace_begin(call->ctx, word->build, &word->replace, sink));
     word->claim = word->build->claim;
     if (identified)
-        *sink = cib_call_heartbeat(call, word->build, *sink);
-    else
-        cib_trace_replace_unproven(word->replace);
+        return cib_call_heartbeat(call, word->build, sink);
+    cib_trace_replace_unproven(word->replace);
     return CIB_OK;
 }
 
@@ -113,6 +112,6 @@ cib_error_t *cib_word_take(cib_word_t *word)
     /* it ran when this request looked, and somebody else was quicker to end it */
     word->late = word->ended == CIB_ENDED_NOT && cib_ending_is_final(&word->ending);
     if (word->ended != CIB_ENDED && !word->late)
-        cib_build_heard(ctx, word->build);
+        return cib_build_heard(ctx, word->build);
     return CIB_OK;
 }

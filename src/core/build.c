@@ -164,13 +164,14 @@ typedef struct hearing_t {
     apr_int64_t id;
     apr_int64_t claim;
     apr_time_t now;
+    int heard;
 } hearing_t;
 
 static cib_error_t *hear(cib_db_t *db, void *baton, apr_pool_t *pool)
 {
-    const hearing_t *hearing = baton;
+    hearing_t *hearing = baton;
 
-    return cib_q_build_heard(db, hearing->id, hearing->claim, hearing->now, pool);
+    return cib_q_build_heard(db, hearing->id, hearing->claim, hearing->now, &hearing->heard, pool);
 }
 
 apr_interval_time_t cib_build_heard_every(const cib_ctx_t *ctx)
@@ -180,14 +181,26 @@ apr_interval_time_t cib_build_heard_every(const cib_ctx_t *ctx)
     return quarter > 0 && quarter < HEARD_EVERY ? quarter : HEARD_EVERY;
 }
 
-void cib_build_heard(const cib_ctx_t *ctx, const cib_build_t *build)
+/* Upkeep gives the build of an unheard claim to another: so what cannot be written down is not
+ * taken from a runner either, nor what comes when that has just been done. */
+static cib_error_t *hear_first(const cib_ctx_t *ctx, hearing_t *hearing)
 {
-    hearing_t hearing = {build->id, build->claim, apr_time_now()};
+    CIB_TRY(cib_write_one(ctx, hear, hearing));
+    return hearing->heard ? CIB_OK : cib_error(ctx->pool, CIB_REASON_FORBIDDEN, APR_SUCCESS, NULL);
+}
+
+cib_error_t *cib_build_heard(const cib_ctx_t *ctx, const cib_build_t *build)
+{
+    hearing_t hearing = {build->id, build->claim, apr_time_now(), 0};
     int fresh = build->heard_at && build->heard_at <= hearing.now &&
                 hearing.now - build->heard_at < cib_build_heard_every(ctx);
 
-    if (build->status == CIB_RUNNING && !fresh)
-        cib_log_error(ctx, "CIB0302", cib_write_one(ctx, hear, &hearing));
+    if (build->status != CIB_RUNNING || fresh)
+        return CIB_OK;
+    if (!build->heard_at)
+        return hear_first(ctx, &hearing);
+    cib_log_error(ctx, "CIB0302", cib_write_one(ctx, hear, &hearing));
+    return CIB_OK;
 }
 
 /* --- stepping -------------------------------------------------------------------------------- */

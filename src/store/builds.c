@@ -338,9 +338,9 @@ static const cib_sql_t heard = {
 };
 
 cib_error_t *cib_q_build_heard(cib_db_t *db, apr_int64_t id, apr_int64_t claim, apr_time_t now,
-                               apr_pool_t *pool)
+                               int *changed, apr_pool_t *pool)
 {
-    return cib_db_change(db, &heard, CIB_ARGS(CIB_INT(now), CIB_INT(id), CIB_INT(claim)), NULL,
+    return cib_db_change(db, &heard, CIB_ARGS(CIB_INT(now), CIB_INT(id), CIB_INT(claim)), changed,
                          pool);
 }
 

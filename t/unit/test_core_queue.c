@@ -406,20 +406,36 @@ static void test_heard(core_t *core)
     start(core, id);
     build = build_of(core, id);
     is_int(build->heard_at, 0, "not heard of yet");
-    cib_build_heard(&core->ctx, build);
+    is_fine(cib_build_heard(&core->ctx, build), "a word");
     build = build_of(core, id);
     first = build->heard_at;
     ok(first > 0, "the first word is written at once");
-    cib_build_heard(&core->ctx, build);
+    is_fine(cib_build_heard(&core->ctx, build), "another");
     ok(build_of(core, id)->heard_at == first, "the next is not");
     build->heard_at -= apr_time_from_sec(61);
-    cib_build_heard(&core->ctx, build);
+    is_fine(cib_build_heard(&core->ctx, build), "a later one");
     ok(build_of(core, id)->heard_at > first, "one after a minute is");
     finish(core, id, "success");
     build = build_of(core, id);
     build->heard_at = 0;
-    cib_build_heard(&core->ctx, build);
+    is_fine(cib_build_heard(&core->ctx, build), "who speaks late");
     ok(build_of(core, id)->finished_at > 0, "an ended build is left alone");
+    id = new_build(core, 0, 0);
+    start(core, id);
+    build = build_of(core, id);
+    sql(core, "UPDATE builds SET claim = claim + 1 WHERE id = %d", (int)id);
+    is_reason(cib_build_heard(&core->ctx, build), CIB_REASON_FORBIDDEN,
+              "who has just lost its claim is told so at its first word");
+    is_int(build_of(core, id)->heard_at, 0, "  which is nobody's");
+    build = build_of(core, id);
+    sql(core, "ALTER TABLE builds RENAME TO builds_elsewhere");
+    ok(cib_build_heard(&core->ctx, build) != CIB_OK, "a first word that cannot be written fails");
+    build->heard_at = 1;
+    is_fine(cib_build_heard(&core->ctx, build), "  a later one does not");
+    sql(core, "ALTER TABLE builds_elsewhere RENAME TO builds");
+    is_fine(cib_build_heard(&core->ctx, build_of(core, id)), "and then it is written");
+    ok(build_of(core, id)->heard_at > 0, "  as it should");
+    finish(core, id, "success");
 }
 
 static void tests(const char *driver)

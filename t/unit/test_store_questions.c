@@ -428,6 +428,7 @@ static cib_error_t *ask_moves(cib_db_t *db, void *baton, apr_pool_t *pool)
     apr_array_header_t *ids = apr_array_make(pool, 2, sizeof(apr_int64_t));
     apr_int64_t project_id, id, claimed;
     cib_build_t *build;
+    int heard = 1;
 
     CIB_TRY(new_project(db, &project_id, pool));
     CIB_TRY(cib_q_runner_add(db, &fresh, "m1", 9, &fresh.id, pool));
@@ -444,10 +445,12 @@ static cib_error_t *ask_moves(cib_db_t *db, void *baton, apr_pool_t *pool)
     CIB_TRY(cib_q_builds_lock(db, ids, pool));
     CIB_TRY(cib_q_claim(db, &fresh, 3000, &claimed, pool));
     is_int(claimed, id, "claimed");
-    CIB_TRY(cib_q_build_heard(db, id, 2, 3500, pool));
+    CIB_TRY(cib_q_build_heard(db, id, 2, 3500, &heard, pool));
     CIB_TRY(cib_q_build(db, id, &build, pool));
     ok(build->started_at == 3000 && build->heard_at == 0 && build->on_shared_runner, "running");
-    CIB_TRY(cib_q_build_heard(db, id, 1, 3500, pool));
+    is_int(heard, 0, "another claim's is not heard");
+    CIB_TRY(cib_q_build_heard(db, id, 1, 3500, &heard, pool));
+    is_int(heard, 1, "the running one's is");
     CIB_TRY(cib_q_running_of(db, fresh.id, &ids, pool));
     ok(ids->nelts == 1 && id_at(ids, 0) == id, "the runner runs it");
     CIB_TRY(is_moved(db, id, MOVE(.from = CIB_RUNNING, .to = CIB_SUCCESS, .claim = 2, .now = 1), 0,
@@ -662,7 +665,7 @@ static cib_error_t *set_up_upkeep(cib_db_t *db, void *baton, apr_pool_t *pool)
         is_int(claimed, u->builds[i], "build %d is running", i);
         *runners[i] = runner.id;
     }
-    return cib_q_build_heard(db, u->builds[1], 1, SEC(400), pool);
+    return cib_q_build_heard(db, u->builds[1], 1, SEC(400), NULL, pool);
 }
 
 /* Which of the three are overdue, as bits. */
