@@ -27,11 +27,14 @@ my $arena = arena(
 $arena->start;
 
 my ($runner, $job);
+
+# A build that is heard of: the machine may be too busy for CIBuildsAckTimeout.
 sub take {
     $arena->add_builds(1);
     $runner = $arena->cib('runner', 'add', '--project', $arena->{project}{id});
     my $r = $arena->request('v4', 'ask', $runner);
     $job = { id => $r->{json}{id}, token => $r->{json}{token}, at => 0 };
+    $arena->request('v4', 'update', $job, $runner, 'running');
     return;
 }
 
