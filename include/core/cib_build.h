@@ -100,8 +100,8 @@ int cib_build_update_interval(const cib_build_t *build, apr_time_t now);
  * does not look silent to CIBuildsStuckTimeout. */
 apr_interval_time_t cib_build_heard_every(const cib_ctx_t *ctx);
 /* Renew heard_at: at once for the first word of a claim, else when older than that. Of a first word
- * that cannot be written down nothing may be taken, and the failure is returned; FORBIDDEN where the
- * claim has just been taken back. Later it is logged. */
+ * that cannot be written down nothing may be taken, and the failure is returned; FORBIDDEN where
+ * the claim has just been taken back. Later it is logged. */
 cib_error_t *cib_build_heard(const cib_ctx_t *ctx, const cib_build_t *build);
 
 /* Whatever has not ended can be canceled, and whatever has can be retried. CONFLICT says why it

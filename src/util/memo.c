@@ -1,7 +1,7 @@
 /* Memos. */
 #include <string.h>
-#include <sys/mman.h>
 
+#include <apr_shm.h>
 #include <apr_thread_mutex.h>
 
 #include "util/cib_memo.h"
@@ -20,24 +20,18 @@ struct cib_memo_t {
     place_t *places;
 };
 
-static apr_status_t give_back(void *places)
-{
-    munmap(places, PLACES * sizeof(place_t));
-    return APR_SUCCESS;
-}
-
 apr_status_t cib_memo_create(cib_memo_t **memo, apr_pool_t *pool)
 {
     cib_memo_t *made = apr_pcalloc(pool, sizeof(*made));
     apr_status_t rv = apr_thread_mutex_create(&made->mutex, APR_THREAD_MUTEX_DEFAULT, pool);
+    apr_shm_t *memory;
 
+    /* a pool's would be written to, all of it, to be empty */
+    if (rv == APR_SUCCESS)
+        rv = apr_shm_create(&memory, PLACES * sizeof(place_t), NULL, pool);
     if (rv != APR_SUCCESS)
         return rv;
-    made->places = mmap(NULL, PLACES * sizeof(place_t), PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (made->places == MAP_FAILED)
-        return APR_ENOMEM;
-    apr_pool_cleanup_register(pool, made->places, give_back, apr_pool_cleanup_null);
+    made->places = apr_shm_baseaddr_get(memory);
     *memo = made;
     return APR_SUCCESS;
 }
