@@ -45,7 +45,7 @@ _Static_assert(sizeof(generation_file_t) == 4096 + COUNTERS * sizeof(uint64_t),
 
 struct cib_generation_t {
     generation_file_t *file;
-    const char *path;
+    const char *ear; /* the file whose lock the listener has; no host's name has a "+" */
 };
 
 static apr_status_t generation_cleanup(void *data)
@@ -143,11 +143,12 @@ apr_status_t cib_generation_open(cib_generation_t **gen, const cib_storage_t *st
                                  apr_pool_t *pool)
 {
     cib_generation_t *made = apr_pcalloc(pool, sizeof(*made));
+    const char *path = host_path(storage, pool);
     int fd;
     apr_status_t rv;
 
-    made->path = host_path(storage, pool);
-    rv = cib_fd_open(&fd, made->path, O_RDWR | O_CREAT, 0640);
+    made->ear = apr_pstrcat(pool, path, "+ear", NULL);
+    rv = cib_fd_open(&fd, path, O_RDWR | O_CREAT, 0640);
     if (rv != APR_SUCCESS)
         return rv;
     /* whoever makes the file makes it under its own lock: who comes second finds it whole */
@@ -262,18 +263,17 @@ static apr_status_t close_ear(void *data)
     return APR_SUCCESS;
 }
 
-/* A lock on the open file, and not flock's, under which the file is made. It goes with the process,
- * however that ends. */
+/* A lock on a file of its own: who opens the generations locks theirs, and NFS makes one kind of
+ * lock of all. It goes with the process, however that ends. */
 apr_status_t cib_generation_take_ear(cib_generation_t *gen, apr_pool_t *pool)
 {
-    struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     int fd, *kept;
-    apr_status_t rv = cib_fd_open(&fd, gen->path, O_RDWR, 0);
+    apr_status_t rv = cib_fd_open(&fd, gen->ear, O_RDWR | O_CREAT, 0640);
 
     if (rv != APR_SUCCESS)
         return rv;
-    if (fcntl(fd, F_OFD_SETLK, &all) != 0) {
-        rv = errno == EACCES ? EAGAIN : errno;
+    rv = cib_fd_lock(fd, LOCK_EX | LOCK_NB);
+    if (rv != APR_SUCCESS) {
         cib_fd_close(&fd);
         return rv;
     }

@@ -1,5 +1,7 @@
 #include "scratch.h"
 
+#include <sys/file.h>
+
 #include "files/cib_generation.h"
 
 #define BOOT_AT 32 /* where the file has the id of the boot it was made in */
@@ -256,6 +258,19 @@ static int hold_ear(void *baton)
     return rv == APR_SUCCESS ? 0 : 1;
 }
 
+/* NFS makes one kind of lock of flock's and fcntl's. */
+static int is_lockable(const char *path)
+{
+    struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    int free = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && fcntl(fd, F_OFD_GETLK, &all) == 0 &&
+               all.l_type == F_UNLCK;
+
+    if (fd >= 0)
+        close(fd);
+    return free;
+}
+
 static void test_ear(apr_pool_t *parent)
 {
     child_t child = child_start(hold_ear, NULL);
@@ -269,6 +284,7 @@ static void test_ear(apr_pool_t *parent)
     is_int(child_end(&child), 0, "  as long as it lives");
     is_int(cib_generation_take_ear(gen, pool), APR_SUCCESS, "then this one does");
     is_int(cib_generation_take_ear(gen, parent), APR_EAGAIN, "  once");
+    ok(is_lockable(host_file(pool)), "  and whoever opens the generations may lock them");
     apr_pool_destroy(pool);
     apr_pool_create(&pool, parent);
     is_int(cib_generation_take_ear(gen, pool), APR_SUCCESS, "and anew when its pool has ended");
