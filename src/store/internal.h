@@ -82,6 +82,12 @@ struct cib_db_t {
 /* Remember `err` for cib_store_last_error. */
 void cib_store_note(cib_store_t *store, const cib_error_t *err);
 
+/* --- source.c */
+
+/* A pool with an allocator of its own, for a thread: the parent's may be another's, and prefork's
+ * has no lock. It ends with `parent`. */
+apr_status_t cib_pool_own(apr_pool_t **pool, apr_pool_t *parent);
+
 /* --- db.c */
 
 /* Take a connection from the source and make it ready; UNAVAILABLE. */
@@ -173,9 +179,13 @@ cib_error_t *cib_outcome_of(cib_store_t *store, const cib_source_t *source, apr_
 
 /* --- takes.c: which tag sets a runner's tags allow */
 
-/* On PostgreSQL, let nobody else make a tag set or change a runner's tags until this transaction
- * ends: two that did not see each other would leave a pair out for ever. */
+/* On PostgreSQL, let nobody else make a tag set or change what a runner may take until this
+ * transaction ends: two that did not see each other would leave a pair out for ever, or a runner
+ * untold. */
 cib_error_t *cib_takes_lock(cib_db_t *db, apr_pool_t *pool);
+
+/* Let nobody change who may take what until this transaction ends, for it is about to ask. */
+cib_error_t *cib_takes_share(cib_db_t *db, apr_pool_t *pool);
 cib_error_t *cib_takes_of_tagset(cib_db_t *db, apr_int64_t tagset_id, const char *tags,
                                  apr_pool_t *pool);
 cib_error_t *cib_takes_of_runner(cib_db_t *db, apr_int64_t runner_id, const char *tags,

@@ -175,6 +175,17 @@ static int wait_for(const listener_t *listener, apr_interval_time_t time)
 
 /* --- asking */
 
+static int rows_of(const listener_t *listener, PGresult *result)
+{
+    ExecStatusType status = listener->pq.status(result);
+    int rows = status == PGRES_TUPLES_OK    ? listener->pq.count(result)
+               : status == PGRES_COMMAND_OK ? 0
+                                            : -1;
+
+    listener->pq.clear(result);
+    return rows;
+}
+
 /* Until there is an answer to what was sent last. Its number of rows; -1: there is none. */
 static int await(listener_t *listener)
 {
@@ -183,20 +194,18 @@ static int await(listener_t *listener)
     int rows = -1;
     PGresult *result;
 
-    while (listener->pq.is_busy(conn)) {
-        apr_interval_time_t left = until - cib_generation_clock();
+    do {
+        /* before each of them: the last may come when the connection has nothing more to say */
+        while (listener->pq.is_busy(conn)) {
+            apr_interval_time_t left = until - cib_generation_clock();
 
-        if (left <= 0 || !wait_for(listener, left) || !drain(listener))
-            return -1;
-    }
-    while ((result = listener->pq.result(conn)) != NULL) {
-        ExecStatusType status = listener->pq.status(result);
-
-        rows = status == PGRES_TUPLES_OK    ? listener->pq.count(result)
-               : status == PGRES_COMMAND_OK ? 0
-                                            : -1;
-        listener->pq.clear(result);
-    }
+            if (left <= 0 || !wait_for(listener, left) || !drain(listener))
+                return -1;
+        }
+        result = listener->pq.result(conn);
+        if (result)
+            rows = rows_of(listener, result);
+    } while (result);
     return rows;
 }
 
@@ -376,7 +385,9 @@ apr_status_t cib_listener_begin(cib_store_t *store, apr_pool_t *pool)
         return APR_SUCCESS;
     made = apr_pcalloc(pool, sizeof(*made));
     made->store = store;
-    apr_pool_create(&made->pool, pool);
+    rv = cib_pool_own(&made->pool, pool);
+    if (rv != APR_SUCCESS)
+        return rv;
     apr_pool_tag(made->pool, "cib_listener");
     made->channel = channel_of(store, pool);
     rv = apr_dbd_get_driver(pool, store->storage->driver, &driver);

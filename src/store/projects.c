@@ -151,6 +151,7 @@ cib_error_t *cib_q_projects(cib_db_t *db, apr_array_header_t **projects, apr_poo
 
 cib_error_t *cib_q_project_update(cib_db_t *db, const cib_project_t *project, apr_pool_t *pool)
 {
+    CIB_TRY(cib_takes_lock(db, pool));
     return cib_db_change(db, &update,
                          CIB_ARGS(CIB_TEXT(project->name), CIB_TEXT(project->repo_url),
                                   CIB_INT(project->repo_auth_token), CIB_INT(project->timeout),

@@ -273,6 +273,7 @@ cib_error_t *cib_q_runner_remove(cib_db_t *db, apr_int64_t id, int *changed, apr
 cib_error_t *cib_q_runner_bind(cib_db_t *db, apr_int64_t runner_id, apr_int64_t project_id,
                                apr_pool_t *pool)
 {
+    CIB_TRY(cib_takes_lock(db, pool));
     return cib_db_change(db, &bind_project, CIB_ARGS(CIB_INT(runner_id), CIB_INT(project_id)), NULL,
                          pool);
 }

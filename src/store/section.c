@@ -87,6 +87,8 @@ cib_error_t *cib_db_raise_queue(cib_db_t *db, apr_int64_t project_id, apr_int64_
         db->raises.all = 1;
         return CIB_OK;
     }
+    /* a runner that may take it from this moment on would not be told, and could not see it yet */
+    CIB_TRY(cib_takes_share(db, pool));
     CIB_TRY(cib_q_runners_for(db, project_id, tagset_id, &ids, pool));
     APR_ARRAY_PUSH(db->raises.lanes, cib_lane_t) = lane;
     for (int i = 0; i < ids->nelts; i++)

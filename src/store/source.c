@@ -5,6 +5,7 @@
 #include <apr_strings.h>
 #include <apr_thread_mutex.h>
 
+#include "internal.h"
 #include "store/cib_source.h"
 
 typedef struct own_t own_t;
@@ -33,8 +34,7 @@ static apr_status_t close_handle(void *data)
     return apr_dbd_close(kept->driver, kept->handle);
 }
 
-/* Each gets an allocator of its own, for it is used by one thread after the other. */
-static apr_status_t make_pool(apr_pool_t **pool, apr_pool_t *parent)
+apr_status_t cib_pool_own(apr_pool_t **pool, apr_pool_t *parent)
 {
     apr_allocator_t *allocator;
     apr_status_t rv = apr_allocator_create(&allocator);
@@ -53,7 +53,7 @@ static apr_status_t connect_new(own_t *own, kept_t **kept)
 {
     apr_finfo_t info;
     apr_pool_t *pool;
-    apr_status_t rv = make_pool(&pool, own->pool);
+    apr_status_t rv = cib_pool_own(&pool, own->pool); /* one thread after the other uses it */
 
     if (rv != APR_SUCCESS)
         return rv;

@@ -7,6 +7,7 @@
 
 /* Any number of our own, other than schema.c's. */
 #define TAKES_LOCK "SELECT pg_advisory_xact_lock(4857120390022)"
+#define TAKES_SHARE "SELECT pg_advisory_xact_lock_shared(4857120390022)"
 
 static const cib_sql_t all_runners = {
     "SELECT id, tags, run_untagged FROM runners",
@@ -67,6 +68,13 @@ cib_error_t *cib_takes_lock(cib_db_t *db, apr_pool_t *pool)
     if (cib_store_driver(db->store) == CIB_DRIVER_SQLITE3)
         return CIB_OK; /* one writer anyhow */
     return cib_db_ask(db, TAKES_LOCK, NULL, pool);
+}
+
+cib_error_t *cib_takes_share(cib_db_t *db, apr_pool_t *pool)
+{
+    if (cib_store_driver(db->store) == CIB_DRIVER_SQLITE3)
+        return CIB_OK;
+    return cib_db_ask(db, TAKES_SHARE, NULL, pool);
 }
 
 cib_error_t *cib_takes_of_tagset(cib_db_t *db, apr_int64_t tagset_id, const char *tags,

@@ -98,6 +98,40 @@ subtest 'who does not hear' => sub {
     ok answered_without_search(), '  and then it is trusted again';
 };
 
+# Run it, while the test goes on; closing what is returned waits for its end.
+sub begin {
+    open my $out, '-|', $CELL->{ci_builds}, '-s', $CELL->{instances}{main}{storage}, @_ or die "ci-builds: $!\n";
+    return $out;
+}
+
+sub waiting { return sql("SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE d.datname = current_database() AND l.locktype = 'advisory' AND NOT l.granted") + 0 }
+
+subtest 'a runner that is bound while builds are added' => sub {
+    require IPC::Open2;
+    my $its = project();
+    my $sha = 'd' x 40;
+    sql(qq{CREATE FUNCTION hold_second() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN IF NEW.sha = '$sha' AND EXISTS (SELECT 1 FROM builds WHERE sha = NEW.sha) THEN PERFORM pg_advisory_xact_lock(77); END IF; RETURN NEW; END \$\$; CREATE TRIGGER hold_second BEFORE INSERT ON builds FOR EACH ROW EXECUTE FUNCTION hold_second()});
+    my $pid = IPC::Open2::open2(my $out, my $in, 'psql', $CELL->{instances}{main}{params}, '-XqAt');
+    print {$in} "SELECT 'held' FROM (SELECT pg_advisory_lock(77)) l;\n";
+    is scalar(<$out>), "held\n", 'the second of two builds is held up';
+    my $add = begin(qw(build add --count 2 --sha), $sha, '--project', $its->{id});
+    wait_for('the first', sub { waiting() == 1 }, 10);
+    my $bind = begin(qw(runner set), $runner->{id}, '--project', $its->{id});
+    wait_for('the binding', sub { waiting() == 2 || sql("SELECT count(*) FROM runner_projects WHERE runner_id = $runner->{id}") == 2 }, 10);
+    my $value = value(poll($runner));
+    close $in;
+    waitpid $pid, 0;
+    is scalar(() = <$add>), 2, 'they are added';
+    close $add;
+    () = <$bind>;
+    ok close($bind), '  and the runner is bound';
+    my $r = poll($runner, json => { last_update => $value });
+    is $r->{status}, 201, '  which gets one, although it brings the value of before';
+    finish($runner, $r->{json}{id}) if $r->{status} == 201;
+    sql('DROP TRIGGER hold_second ON builds; DROP FUNCTION hold_second');
+    cancel_all($its);
+};
+
 subtest 'a listener that dies' => sub {
     my ($backend) = listeners();
     chomp(my $parent = slurp($CELL->{pid_file}));
