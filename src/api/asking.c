@@ -70,6 +70,33 @@ static cib_error_t *look_at_paused(asking_t *asking, const cib_runner_info_t *in
     return cib_call_runner(call, runner);
 }
 
+static int is_same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && !strcmp(a, b));
+}
+
+/* Somebody has changed its settings: that is worth an answer. Any other look in vain means that
+ * another runner was faster. */
+static int is_changed(const cib_runner_t *then, const cib_runner_t *now)
+{
+    return then->active != now->active || then->is_shared != now->is_shared ||
+           then->locked != now->locked || then->run_untagged != now->run_untagged ||
+           !is_same_text(then->tags, now->tags) ||
+           !is_same_text(then->description, now->description);
+}
+
+/* The value was read after the row, which may have changed just before: then the value is of after
+ * that, and the search was for who the runner was. Without a value it searches again. */
+static cib_error_t *confirm(asking_t *asking, cib_runner_t **runner)
+{
+    const cib_runner_t *then = *runner;
+
+    CIB_TRY(cib_call_runner(&asking->call, runner));
+    if (is_changed(then, *runner))
+        asking->claim.last_update = NULL;
+    return CIB_OK;
+}
+
 /* All of it each time, also after waiting: the runner may have been paused or removed meanwhile. */
 static cib_error_t *look(asking_t *asking, int anew, cib_runner_t **runner)
 {
@@ -91,6 +118,8 @@ static cib_error_t *look(asking_t *asking, int anew, cib_runner_t **runner)
                            &asking->description));
     if (asking->description && info && info->version)
         asking->description->runner_version = info->version;
+    if (!asking->description && !asking->claim.current)
+        return confirm(asking, runner);
     return CIB_OK;
 }
 
@@ -108,20 +137,6 @@ static cib_error_t *look_anew(asking_t *asking, cib_runner_t **runner)
         asking->claim.last_update = asking->value;
     }
     return err;
-}
-
-static int is_same_text(const char *a, const char *b)
-{
-    return a == b || (a && b && !strcmp(a, b));
-}
-
-/* Somebody has changed its settings: that is worth an answer. Any other look in vain means that
- * another runner was faster. */
-static int is_changed(const cib_runner_t *then, const cib_runner_t *now)
-{
-    return then->active != now->active || then->locked != now->locked ||
-           then->run_untagged != now->run_untagged || !is_same_text(then->tags, now->tags) ||
-           !is_same_text(then->description, now->description);
 }
 
 /* --- answering */

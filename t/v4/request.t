@@ -125,27 +125,41 @@ subtest 'a paused runner' => sub {
     update($r->{json}, state => 'success');
 };
 
-# The row of a paused runner is held while it is written to; meanwhile somebody resumes it.
-subtest 'resumed while it asks' => sub {
-    plan skip_all => 'on SQLite nobody can get in between' if is_sqlite();
+# Have the row of a runner changed while it asks: after it was looked up, before the queue is.
+sub ask_while_changed {
+    my ($who, $change) = @_;
     require IPC::Open2;
-    my $paused = runner(project => $project);
-    cib(qw(runner pause), $paused->{id});
-    my $id = build(project => $project);
     my $pid = IPC::Open2::open2(my $out, my $in, 'psql', $CELL->{instances}{main}{params}, '-XqAt', '-v', 'ON_ERROR_STOP=1');
-    print {$in} "BEGIN;\nUPDATE runners SET active = 1 WHERE id = $paused->{id} RETURNING id, pg_backend_pid();\n";
+    print {$in} "BEGIN;\nUPDATE runners SET $change WHERE id = $who->{id} RETURNING id, pg_backend_pid();\n";
     my ($backend) = <$out> =~ /^\d+\|(\d+)$/ or die "the row is not to be held\n";
     my $connection = connect_to();
-    $connection->send(request_text(POST => "$V4/jobs/request", json => { token => $paused->{token} }));
+    $connection->send(request_text(POST => "$V4/jobs/request", json => { token => $who->{token} }));
     wait_for('the request to want the row', sub { sql("SELECT count(*) FROM pg_locks WHERE $backend = ANY (pg_blocking_pids(pid))") > 0 });
     print {$in} "COMMIT;\n";
     close $in;
     waitpid $pid, 0;
-    my $r = $connection->response;
+    return $connection->response;
+}
+
+subtest 'resumed while it asks' => sub {
+    plan skip_all => 'on SQLite nobody can get in between' if is_sqlite();
+    my $paused = runner(project => $project);
+    cib(qw(runner pause), $paused->{id});
+    my $id = build(project => $project);
+    my $r = ask_while_changed($paused, 'active = 1');
     is $r->{status}, 201, 'it is given what there is' or return;
     is $r->{json}{id}, $id, '  and told no value that would hide it';
     remember($r->{json});
     update($r->{json}, state => 'success');
+};
+
+subtest 'changed while it asks' => sub {
+    plan skip_all => 'on SQLite nobody can get in between' if is_sqlite();
+    my $changed = runner(project => $project);
+    my $r = ask_while_changed($changed, q{description = 'new'});
+    is $r->{status}, 204, 'there is nothing for who it was';
+    is value($r), undef, '  and no value, which would hide what there is for who it is now';
+    ok defined value(ask($changed)), '  but the next time';
 };
 
 subtest 'many at once' => sub {
