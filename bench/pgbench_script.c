@@ -15,8 +15,8 @@
 static void print_script(void)
 {
     static const char *const claim[] = {":runner", ":runner", "8", "8", "8", ":runner", "0", "1"};
-    static const char *const finish[] = {"'success'", "NULL",      FINISHED_AT, "NULL", "NULL",
-                                         CLAIMED,     "'running'", "0",         "0"};
+    static const char *const finish[] = {"'success'", "NULL",  FINISHED_AT, "NULL", "NULL",
+                                         "NULL",      CLAIMED, "'running'", "0",    "0"};
 
     write_statement(stdout, &claim_specific, claim);
     puts(" \\gset claimed_");

@@ -71,11 +71,13 @@ static void finish(sqlite3_int64 now, sqlite3_int64 id)
     change(BEGIN, 0, NULL);
     sqlite3_bind_text(s, 1, "success", -1, SQLITE_STATIC);
     sqlite3_bind_int64(s, 3, now);
-    sqlite3_bind_int64(s, 6, id);
-    sqlite3_bind_text(s, 7, "running", -1, SQLITE_STATIC);
-    sqlite3_bind_int64(s, 8, 0);
+    sqlite3_bind_int64(s, 7, id);
+    sqlite3_bind_text(s, 8, "running", -1, SQLITE_STATIC);
     sqlite3_bind_int64(s, 9, 0);
+    sqlite3_bind_int64(s, 10, 0);
     change(FINISH, 0, NULL);
+    if (sqlite3_changes(db) != 1)
+        die("a build that was claimed is not finished");
     change(COMMIT, 0, NULL);
 }
 

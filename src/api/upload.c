@@ -97,7 +97,9 @@ static cib_error_t *switched_off(const cib_call_t *call)
     return cib_error(call->r->pool, CIB_REASON_NOT_ALLOWED, APR_SUCCESS, NULL);
 }
 
-/* Open the build with the token as it is known now, and ask whether it may be given files. */
+/* Open the build with the token as it is known now, and ask whether it may be given files. (The two
+ * tokens compared here are both the client's; the build's own is compared below, in constant time.)
+ */
 static cib_error_t *open_build(intake_t *in)
 {
     cib_call_t *call = in->call;

@@ -137,9 +137,18 @@ static apr_status_t open_parts(cib_instance_t *instance, const char *dir, const 
         cib_store_on_error(instance->store, note_failure, instance->slot);
     if (rv == APR_SUCCESS)
         rv = cib_memo_create(&instance->idle, pool);
-    if (rv == APR_SUCCESS)
-        rv = cib_listener_begin(instance->store, pool);
     return rv;
+}
+
+/* Without it nothing is wrong, only slower: whoever asks is answered by a search. */
+static void begin_to_listen(const cib_instance_t *instance, apr_pool_t *pool)
+{
+    apr_status_t rv = cib_listener_begin(instance->store, pool);
+
+    if (rv != APR_SUCCESS)
+        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, instance->server,
+                     "CIB0224: cannot listen to what other hosts tell by NOTIFY; each poll "
+                     "searches the database, and none is parked");
 }
 
 static void open_place(place_t *place)
@@ -160,6 +169,7 @@ static void open_place(place_t *place)
     if (rv == APR_SUCCESS)
         rv = cib_gate_create(&instance->door, 1, pool);
     if (rv == APR_SUCCESS) {
+        begin_to_listen(instance, pool);
         __atomic_store_n(&place->instance, instance, __ATOMIC_RELEASE);
         return;
     }

@@ -253,10 +253,9 @@ static int connect_anew(listener_t *listener)
     return listener->connected;
 }
 
-/* Tell itself something, and wait until it is heard. */
-static int hears_itself(listener_t *listener)
+/* Tell itself something. 0: the connection is lost. */
+static int tell_itself(listener_t *listener)
 {
-    apr_time_t until = cib_generation_clock() + PATIENCE;
     char sql[200];
 
     if (cib_random(&listener->wanted, sizeof(listener->wanted)) != APR_SUCCESS)
@@ -264,15 +263,31 @@ static int hears_itself(listener_t *listener)
     listener->wanted |= 1;
     apr_snprintf(sql, sizeof(sql), "NOTIFY %s, '%016" APR_UINT64_T_HEX_FMT "'", listener->channel,
                  listener->wanted);
-    if (ask(listener, sql) < 0)
-        return 0;
-    while (listener->wanted) {
-        apr_interval_time_t left = until - cib_generation_clock();
+    return ask(listener, sql) >= 0;
+}
 
-        if (left <= 0 || !wait_for(listener, left) || !drain(listener))
+/* Until it has heard what it told itself, or time enough for that is over. 0: the connection is
+ * lost, or it is to end. */
+static int hear_itself(listener_t *listener)
+{
+    apr_time_t until = cib_generation_clock() + PATIENCE;
+    apr_interval_time_t left = PATIENCE;
+
+    while (listener->wanted && left > 0) {
+        if (!wait_for(listener, left) || !drain(listener))
             return 0;
+        left = until - cib_generation_clock();
     }
     return 1;
+}
+
+static void note_deafness(const listener_t *listener)
+{
+    apr_pool_t *pool = listener->below;
+    cib_error_t *err = cib_error(pool, CIB_REASON_UNAVAILABLE, APR_SUCCESS, NULL);
+
+    cib_store_note(listener->store,
+                   cib_error_detail(pool, err, "database: what is told by NOTIFY does not arrive"));
 }
 
 /* What was told while nobody listened is not known: so everything is new. */
@@ -280,14 +295,10 @@ static apr_interval_time_t begin_to_listen(listener_t *listener)
 {
     const char *sql = apr_pstrcat(listener->below, "LISTEN ", listener->channel, NULL);
 
-    if (ask(listener, sql) < 0)
+    if (ask(listener, sql) < 0 || !tell_itself(listener) || !hear_itself(listener))
         return STAND_BY;
-    if (!hears_itself(listener)) {
-        cib_error_t *err = cib_error(listener->below, CIB_REASON_UNAVAILABLE, APR_SUCCESS, NULL);
-
-        cib_store_note(listener->store,
-                       cib_error_detail(listener->below, err,
-                                        "database: what is told by NOTIFY does not arrive"));
+    if (listener->wanted) {
+        note_deafness(listener);
         return DEAF;
     }
     cib_generation_raise_all(listener->store->gen);

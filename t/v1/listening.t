@@ -24,15 +24,10 @@ sub instance_id { return sql(q{SELECT value FROM meta WHERE key = 'instance_id'}
 # Do something with a table that nobody may read meanwhile.
 sub while_locked {
     my ($table, $do) = @_;
-    require IPC::Open2;
-    my $pid = IPC::Open2::open2(my $out, my $in, 'psql', $CELL->{instances}{main}{params}, '-XqAt', '-v', 'ON_ERROR_STOP=1');
-    print {$in} "BEGIN;\nLOCK TABLE $table IN ACCESS EXCLUSIVE MODE;\nSELECT 'held';\n";
-    my $held = <$out> // '';
-    $held eq "held\n" or die "$table is not to be locked\n";
+    my (undef, $let_go) = hold("BEGIN;\nLOCK TABLE $table IN ACCESS EXCLUSIVE MODE;\nSELECT 'held';");
     my @got = eval { $do->() };
     my $failed = $@;
-    close $in;
-    waitpid $pid, 0;
+    $let_go->();
     die $failed if $failed;
     return @got;
 }
@@ -107,20 +102,17 @@ sub begin {
 sub waiting { return sql("SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE d.datname = current_database() AND l.locktype = 'advisory' AND NOT l.granted") + 0 }
 
 subtest 'a runner that is bound while builds are added' => sub {
-    require IPC::Open2;
     my $its = project();
     my $sha = 'd' x 40;
     sql(qq{CREATE FUNCTION hold_second() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN IF NEW.sha = '$sha' AND EXISTS (SELECT 1 FROM builds WHERE sha = NEW.sha) THEN PERFORM pg_advisory_xact_lock(77); END IF; RETURN NEW; END \$\$; CREATE TRIGGER hold_second BEFORE INSERT ON builds FOR EACH ROW EXECUTE FUNCTION hold_second()});
-    my $pid = IPC::Open2::open2(my $out, my $in, 'psql', $CELL->{instances}{main}{params}, '-XqAt');
-    print {$in} "SELECT 'held' FROM (SELECT pg_advisory_lock(77)) l;\n";
-    is scalar(<$out>), "held\n", 'the second of two builds is held up';
+    my ($held, $let_go) = hold("SELECT 'held' FROM (SELECT pg_advisory_lock(77)) l;");
+    is $held, 'held', 'the second of two builds is held up';
     my $add = begin(qw(build add --count 2 --sha), $sha, '--project', $its->{id});
     wait_for('the first', sub { waiting() == 1 }, 10);
     my $bind = begin(qw(runner set), $runner->{id}, '--project', $its->{id});
     wait_for('the binding', sub { waiting() == 2 || sql("SELECT count(*) FROM runner_projects WHERE runner_id = $runner->{id}") == 2 }, 10);
     my $value = value(poll($runner));
-    close $in;
-    waitpid $pid, 0;
+    $let_go->();
     is scalar(() = <$add>), 2, 'they are added';
     close $add;
     () = <$bind>;

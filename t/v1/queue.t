@@ -3,8 +3,6 @@
 use strict;
 use warnings;
 
-use Fcntl     ();
-use IPC::Open2 ();
 use Socket    ();
 
 use CIB::Test;
@@ -154,19 +152,6 @@ subtest 'many at once' => sub {
     cancel_all($project);
 };
 
-# Keep everybody from claiming until the returned function is called.
-sub hold_claims {
-    if (is_sqlite()) {
-        open my $lock, '+<', "$CELL->{instances}{main}{storage}/lock" or die "lock: $!\n";
-        flock $lock, Fcntl::LOCK_EX() or die "flock: $!\n";
-        return sub { close $lock };
-    }
-    my $pid = IPC::Open2::open2(my $out, my $in, 'psql', $CELL->{instances}{main}{params}, '-XqAt', '-v', 'ON_ERROR_STOP=1');
-    print {$in} "BEGIN;\nLOCK TABLE queue IN EXCLUSIVE MODE;\nSELECT 'held';\n";
-    <$out> eq "held\n" or die "the table is not to be locked\n";
-    return sub { close $in; waitpid $pid, 0 };
-}
-
 subtest 'an answer that nobody reads' => sub {
     my $project = project();
     my $runner = runner(project => $project);
@@ -198,13 +183,11 @@ subtest 'what others are just taking' => sub {
     {
         my ($what, $make) = @$case;
         my @ids = $make->();
-        my $pid = IPC::Open2::open2(my $out, my $in, 'psql', $CELL->{instances}{main}{params}, '-XqAt', '-v', 'ON_ERROR_STOP=1');
-        print {$in} "BEGIN;\nSELECT count(*) FROM (SELECT 1 FROM queue WHERE build_id IN (", join(',', @ids[0 .. 18]), ") FOR UPDATE) held;\n";
-        is scalar <$out>, "19\n", "$what: somebody has all but the last in hand";
+        my ($held, $let_go) =
+            hold("BEGIN;\nSELECT count(*) FROM (SELECT 1 FROM queue WHERE build_id IN (" . join(',', @ids[0 .. 18]) . ') FOR UPDATE) held;');
+        is $held, 19, "$what: somebody has all but the last in hand";
         is claim($runner)->{id}, $ids[-1], '  who comes meanwhile gets the last, in the same request';
-        print {$in} "ROLLBACK;\n";
-        close $in;
-        waitpid $pid, 0;
+        $let_go->("ROLLBACK;\n");
         is claim($runner)->{id}, $ids[0], '  what was not taken after all is there again';
         finish($runner, $_) for @ids[0, -1];
         cancel_all($project);

@@ -128,16 +128,11 @@ subtest 'a paused runner' => sub {
 # Have the row of a runner changed while it asks: after it was looked up, before the queue is.
 sub ask_while_changed {
     my ($who, $change) = @_;
-    require IPC::Open2;
-    my $pid = IPC::Open2::open2(my $out, my $in, 'psql', $CELL->{instances}{main}{params}, '-XqAt', '-v', 'ON_ERROR_STOP=1');
-    print {$in} "BEGIN;\nUPDATE runners SET $change WHERE id = $who->{id} RETURNING id, pg_backend_pid();\n";
-    my ($backend) = <$out> =~ /^\d+\|(\d+)$/ or die "the row is not to be held\n";
+    my ($backend, $let_go) = hold("BEGIN;\nUPDATE runners SET $change WHERE id = $who->{id} RETURNING pg_backend_pid();");
     my $connection = connect_to();
     $connection->send(request_text(POST => "$V4/jobs/request", json => { token => $who->{token} }));
     wait_for('the request to want the row', sub { sql("SELECT count(*) FROM pg_locks WHERE $backend = ANY (pg_blocking_pids(pid))") > 0 });
-    print {$in} "COMMIT;\n";
-    close $in;
-    waitpid $pid, 0;
+    $let_go->("COMMIT;\n");
     return $connection->response;
 }
 
@@ -202,21 +197,6 @@ subtest 'a database that does not say what there is to do' => sub {
     is_deeply [map { $_ && $_->{id} } @jobs], \@ids, '  and none of the builds is any the worse for it';
     update($_, state => 'success') for grep {defined} @jobs;
 };
-
-# Keep everybody from claiming until the returned function is called.
-sub hold_claims {
-    if (is_sqlite()) {
-        require Fcntl;
-        open my $lock, '+<', "$CELL->{instances}{main}{storage}/lock" or die "lock: $!\n";
-        flock $lock, Fcntl::LOCK_EX() or die "flock: $!\n";
-        return sub { close $lock };
-    }
-    require IPC::Open2;
-    my $pid = IPC::Open2::open2(my $out, my $in, 'psql', $CELL->{instances}{main}{params}, '-XqAt', '-v', 'ON_ERROR_STOP=1');
-    print {$in} "BEGIN;\nLOCK TABLE queue IN EXCLUSIVE MODE;\nSELECT 'held';\n";
-    <$out> eq "held\n" or die "the table is not to be locked\n";
-    return sub { close $in; waitpid $pid, 0 };
-}
 
 subtest 'an answer that nobody reads' => sub {
     require Socket;

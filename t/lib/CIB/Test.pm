@@ -7,6 +7,8 @@ package CIB::Test;
 use strict;
 use warnings;
 
+use Fcntl       ();
+use IPC::Open2  ();
 use IPC::Open3  ();
 use JSON::PP    ();
 use POSIX       ();
@@ -22,7 +24,7 @@ use CIB::Tool;
 use Exporter 'import';
 my @HERE = qw(
     $CELL $V1 answers artifact_token build build_show cancel_all ci_builds cib cib_fails claim connect_to
-    chunked done_testing expect_log finish http is_event is_sqlite multipart part poll project put
+    chunked done_testing expect_log finish hold hold_claims http is_event is_sqlite multipart part poll project put
     registration_token remember request_text runner silence slurp sql stored_files trace_of uniq upload
     uri_escape wait_for with_json
 );
@@ -215,6 +217,27 @@ sub sql {
     $params //= $CELL->{instances}{main}{params};
     return run(is_sqlite() ? as_user($CELL->{user}, 'sqlite3', '-cmd', '.timeout 20000', $params, $statement)
         : ('psql', $params, '-XqAt', '-v', 'ON_ERROR_STOP=1', '-c', $statement));
+}
+
+# Have PostgreSQL do something that lasts until the returned function is called (with the statements to end
+# it by, if any). What it said of it, a line, comes first.
+sub hold {
+    my ($statements) = @_;
+    my $pid = IPC::Open2::open2(my $out, my $in, 'psql', $CELL->{instances}{main}{params}, '-XqAt', '-v', 'ON_ERROR_STOP=1');
+    print {$in} "$statements\n";
+    my $said = <$out> // die "psql does not hold: $statements\n";
+    chomp $said;
+    return ($said, sub { print {$in} @_; close $in; waitpid $pid, 0 });
+}
+
+# Keep everybody from claiming until the returned function is called.
+sub hold_claims {
+    if (is_sqlite()) {
+        open my $lock, '+<', "$CELL->{instances}{main}{storage}/lock" or die "lock: $!\n";
+        flock $lock, Fcntl::LOCK_EX() or die "flock: $!\n";
+        return sub { close $lock };
+    }
+    return (hold("BEGIN;\nLOCK TABLE queue IN EXCLUSIVE MODE;\nSELECT 'held';"))[1];
 }
 
 # ---- HTTP
