@@ -24,7 +24,7 @@ sub instance_id { return sql(q{SELECT value FROM meta WHERE key = 'instance_id'}
 # Do something with a table that nobody may read meanwhile.
 sub while_locked {
     my ($table, $do) = @_;
-    my (undef, $let_go) = hold("BEGIN;\nLOCK TABLE $table IN ACCESS EXCLUSIVE MODE;\nSELECT 'held';");
+    my (undef, $let_go) = hold_sql("BEGIN;\nLOCK TABLE $table IN ACCESS EXCLUSIVE MODE;\nSELECT 'held';");
     my @got = eval { $do->() };
     my $failed = $@;
     $let_go->();
@@ -105,7 +105,7 @@ subtest 'a runner that is bound while builds are added' => sub {
     my $its = project();
     my $sha = 'd' x 40;
     sql(qq{CREATE FUNCTION hold_second() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN IF NEW.sha = '$sha' AND EXISTS (SELECT 1 FROM builds WHERE sha = NEW.sha) THEN PERFORM pg_advisory_xact_lock(77); END IF; RETURN NEW; END \$\$; CREATE TRIGGER hold_second BEFORE INSERT ON builds FOR EACH ROW EXECUTE FUNCTION hold_second()});
-    my ($held, $let_go) = hold("SELECT 'held' FROM (SELECT pg_advisory_lock(77)) l;");
+    my ($held, $let_go) = hold_sql("SELECT 'held' FROM (SELECT pg_advisory_lock(77)) l;");
     is $held, 'held', 'the second of two builds is held up';
     my $add = begin(qw(build add --count 2 --sha), $sha, '--project', $its->{id});
     wait_for('the first', sub { waiting() == 1 }, 10);

@@ -184,7 +184,7 @@ subtest 'what others are just taking' => sub {
         my ($what, $make) = @$case;
         my @ids = $make->();
         my ($held, $let_go) =
-            hold("BEGIN;\nSELECT count(*) FROM (SELECT 1 FROM queue WHERE build_id IN (" . join(',', @ids[0 .. 18]) . ') FOR UPDATE) held;');
+            hold_sql("BEGIN;\nSELECT count(*) FROM (SELECT 1 FROM queue WHERE build_id IN (" . join(',', @ids[0 .. 18]) . ') FOR UPDATE) held;');
         is $held, 19, "$what: somebody has all but the last in hand";
         is claim($runner)->{id}, $ids[-1], '  who comes meanwhile gets the last, in the same request';
         $let_go->("ROLLBACK;\n");

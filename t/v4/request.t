@@ -128,7 +128,7 @@ subtest 'a paused runner' => sub {
 # Have the row of a runner changed while it asks: after it was looked up, before the queue is.
 sub ask_while_changed {
     my ($who, $change) = @_;
-    my ($backend, $let_go) = hold("BEGIN;\nUPDATE runners SET $change WHERE id = $who->{id} RETURNING pg_backend_pid();");
+    my ($backend, $let_go) = hold_sql("BEGIN;\nUPDATE runners SET $change WHERE id = $who->{id} RETURNING pg_backend_pid();");
     my $connection = connect_to();
     $connection->send(request_text(POST => "$V4/jobs/request", json => { token => $who->{token} }));
     wait_for('the request to want the row', sub { sql("SELECT count(*) FROM pg_locks WHERE $backend = ANY (pg_blocking_pids(pid))") > 0 });

@@ -24,7 +24,7 @@ use CIB::Tool;
 use Exporter 'import';
 my @HERE = qw(
     $CELL $V1 answers artifact_token build build_show cancel_all ci_builds cib cib_fails claim connect_to
-    chunked done_testing expect_log finish hold hold_claims http is_event is_sqlite multipart part poll project put
+    chunked done_testing expect_log finish hold_claims hold_sql http is_event is_sqlite multipart part poll project put
     registration_token remember request_text runner silence slurp sql stored_files trace_of uniq upload
     uri_escape wait_for with_json
 );
@@ -221,7 +221,7 @@ sub sql {
 
 # Have PostgreSQL do something that lasts until the returned function is called (with the statements to end
 # it by, if any). What it said of it, a line, comes first.
-sub hold {
+sub hold_sql {
     my ($statements) = @_;
     my $pid = IPC::Open2::open2(my $out, my $in, 'psql', $CELL->{instances}{main}{params}, '-XqAt', '-v', 'ON_ERROR_STOP=1');
     print {$in} "$statements\n";
@@ -237,7 +237,7 @@ sub hold_claims {
         flock $lock, Fcntl::LOCK_EX() or die "flock: $!\n";
         return sub { close $lock };
     }
-    return (hold("BEGIN;\nLOCK TABLE queue IN EXCLUSIVE MODE;\nSELECT 'held';"))[1];
+    return (hold_sql("BEGIN;\nLOCK TABLE queue IN EXCLUSIVE MODE;\nSELECT 'held';"))[1];
 }
 
 # ---- HTTP
