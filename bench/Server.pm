@@ -14,15 +14,19 @@ use CIB::Place qw(am_root give_to httpd_program httpd_user modules_dir run);
 
 my @MODULES = qw(mpm_event authz_core mime alias dir dbd dav dav_fs);
 
-# new(root => DIR, build => DIR, top => DIR, driver => 'sqlite3'|'pgsql', postgres => undef or a CIB::Postgres)
+# start(root => DIR, build => DIR, top => DIR, driver => 'sqlite3'|'pgsql', postgres => undef or a CIB::Postgres)
+# and, where it is not like the others:
+#   name       => its directory and database are called that
+#   processes  => 3, threads => 25
+#   directives => lines for its configuration, the last word
+#   beside     => another server: one more httpd on its database and its storage
 sub start {
     my ($class, %self) = @_;
-    my $self = bless \%self, $class;
-    $self->{dir} = "$self->{root}/$self->{driver}";
-    $self->{storage} = "$self->{dir}/storage";
+    my $self = bless { processes => 3, threads => 25, directives => '', name => $self{driver}, %self }, $class;
+    $self->{dir} = "$self->{root}/$self->{name}";
     File::Path::make_path("$self->{dir}/htdocs", "$self->{dir}/dav/files");
     give_to(httpd_user(), "$self->{dir}/dav", "$self->{dir}/dav/files");
-    $self->_init;
+    $self->{beside} ? $self->_join($self->{beside}) : $self->_init;
     $self->_configure;
     run(httpd_program(), '-f', "$self->{dir}/httpd.conf", '-k', 'start');
     $self->{running} = 1;
@@ -54,6 +58,14 @@ sub add_builds {
     return $self->ci_builds(qw(build add --project), $self->{project}, '--sha', 'a' x 40, '--count', $count);
 }
 
+# Claim one more build: { id => , token => , … }
+sub claim {
+    my ($self) = @_;
+    $self->add_builds(1);
+    return JSON::PP::decode_json(run('curl', '-s', '-H', 'Content-Type: application/json', '-d', qq({"token":"$self->{token}"}),
+        $self->url('/ci/api/v1/builds/register')));
+}
+
 # The pids of httpd's children.
 sub children {
     my ($self) = @_;
@@ -64,7 +76,8 @@ sub children {
 
 sub _init {
     my ($self) = @_;
-    my @params = $self->{postgres} ? ('--params', $self->{postgres}->database('bench')) : ();
+    my @params = $self->{postgres} ? ('--params', $self->{postgres}->database("bench-$self->{name}")) : ();
+    $self->{storage} = "$self->{dir}/storage";
     my $snippet = run("$self->{build}/ci-builds", '-s', $self->{storage}, 'init', '--driver', $self->{driver},
         @params, am_root() ? ('--user', httpd_user()) : ());
     ($self->{params}) = $snippet =~ /^\s*DBDParams\s+"?(.*?)"?\s*$/m or die "no DBDParams in:\n$snippet";
@@ -72,6 +85,12 @@ sub _init {
     $self->{project} = $project->{id};
     my $runner = $self->ci_builds(qw(runner add --project), $project->{id});
     ($self->{runner}, $self->{token}) = @$runner{qw(id token)};
+    return;
+}
+
+sub _join {
+    my ($self, $other) = @_;
+    @$self{qw(storage params project runner token)} = @$other{qw(storage params project runner token)};
     return;
 }
 
@@ -84,6 +103,7 @@ sub _configure {
     $self->{port} = _free_port();
     my %fill = (
         %$self,
+        all         => $self->{processes} * $self->{threads},
         loadmodules => "${load}LoadModule ci_builds_module $self->{dir}/mod_ci_builds.so",
         user        => am_root() ? 'User www-data' . "\nGroup www-data" : '',
     );

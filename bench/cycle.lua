@@ -42,5 +42,5 @@ function done(summary, latency, requests)
         all = all + thread:get("cycles")
         bad = bad + thread:get("others")
     end
-    print(string.format("RESULT %.3f %d %d", all / (summary.duration / 1e6), all, bad))
+    print(string.format("RESULT %.3f %d %d %.3f", all / (summary.duration / 1e6), all, bad, latency:percentile(99) / 1000))
 end

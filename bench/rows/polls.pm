@@ -1,0 +1,32 @@
+package Rows::polls;
+
+# A runner with nothing to do asks again and again.
+
+use strict;
+use warnings;
+
+use CIB::Place ();
+
+sub run {
+    my ($bench) = @_;
+    Bench::write_file($bench->server('sqlite3')->{dir} . '/htdocs/empty', '');
+    for my $driver (qw(sqlite3 pgsql)) {
+        my $server = $bench->server($driver);
+        my $idle = $server->ci_builds(qw(runner add --shared --tags idle --no-untagged));
+        my $env = { LAST_UPDATE => last_update($server, $idle->{token}) };
+        $bench->compare(what => "idle poll, $driver, 64 at once", unit => 'requests/s',
+            ours => sub { $bench->wrk($server, 'poll.lua', token => $idle->{token}, env => $env) },
+            name => 'static file of 0 bytes', theirs => sub { $bench->wrk($bench->server('sqlite3'), 'get.lua', path => '/empty') });
+    }
+    return;
+}
+
+sub last_update {
+    my ($server, $token) = @_;
+    my $out = CIB::Place::run('curl', '-s', '-D', '-', '-H', 'Content-Type: application/json', '-d', qq({"token":"$token"}),
+        $server->url('/ci/api/v1/builds/register'));
+    my ($value) = $out =~ /^X-GitLab-Last-Update: (\S+)/mi or die "no X-GitLab-Last-Update in:\n$out";
+    return $value;
+}
+
+1;
