@@ -509,12 +509,12 @@ static void test_sure(void)
 
 static void test(const char *driver)
 {
-    static const int errors[] = {ENOSPC, EIO};
+    static const int errors[] = {ENOSPC, EIO, EDQUOT};
     core_t *core = core_new(driver);
     int pgsql = strcmp(driver, "pgsql") == 0;
 
     for (size_t i = 0; i < sizeof(operations) / sizeof(*operations); i++) {
-        for (int e = 0; e < 2; e++)
+        for (int e = 0; e < 3; e++)
             try_all(core, &operations[i], FAULT_FILES, errors[e]);
         if (pgsql)
             try_all(core, &operations[i], FAULT_SOCKETS, ECONNRESET);

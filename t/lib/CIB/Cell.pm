@@ -15,8 +15,8 @@ use CIB::Tool;
 
 our @INSTANCES = qw(main second hasty);
 my @VHOSTS = qw(main small noart full parking moment second hasty off);
-# one each, one for Apache::Test itself, one for servers that a test starts
-sub PORTS { return @VHOSTS + 2 }
+# one each, one for Apache::Test itself, two for servers that a test starts
+sub PORTS { return @VHOSTS + 3 }
 
 my @MODULES = qw(authz_core authz_host mime alias dir env setenvif reqtimeout status dbd);
 # Debian's httpd has these built in, others may not
@@ -132,6 +132,7 @@ sub _describe {
         instances => $self->{instances},
         ports => { map { $_ => ++$port } @VHOSTS },
         spare_port => $self->{port} + @VHOSTS + 1,
+        other_port => $self->{port} + @VHOSTS + 2,
         error_log => $self->error_log,
         logs      => [glob "$t/logs/*_log"],
         pid_file  => "$t/logs/httpd.pid",

@@ -95,17 +95,41 @@ sub arena {
     my $dir = "$CELL->{dir}/torture-$opt{name}";
     my $self = bless {
         dir => $dir, storage => $opt{storage} // "$dir/storage", port => $CELL->{spare_port}, conf => $opt{conf} // '',
-        vhost => $opt{vhost} // '', error_log => "$dir/error_log", logs => ["$dir/error_log"], tokens => "$dir/tokens", seen => "$dir/seen",
-        clients => [], journals => [], expected => [], told => {}, counts => {},
+        vhost => $opt{vhost} // '', clients => [], journals => [], expected => [], told => {}, counts => {},
     }, __PACKAGE__;
-    File::Path::make_path("$dir/journals");
-    chmod 0755, $dir;
-    push @arenas, $self;
     $self->{params} = $opt{params};
     $self->{cluster} = $opt{cluster};
+    $self->_settle;
     $self->{params} //= database("torture-$opt{name}") unless is_sqlite();
     $self->_init;
     return $self;
+}
+
+# beside($arena, on => [COMMAND…]): another httpd of its instance, with a port, processes and a log of its own, not yet started;
+# `on` is what to start it by.
+sub beside {
+    my ($self, %opt) = @_;
+    my $other = bless {
+        (map { $_ => $self->{$_} } qw(storage conf vhost params project)), dir => "$self->{dir}-beside", port => $CELL->{other_port},
+        on => $opt{on}, clients => [], journals => [], expected => [@{ $self->{expected} }], told => {}, counts => {},
+    }, __PACKAGE__;
+    $other->_settle;
+    return $other;
+}
+
+# The requests of `http` and of the load go to any of these servers of the instance, by lot.
+sub spread { my ($self, @fronts) = @_; $self->{fronts} = \@fronts; return }
+
+# Its files.
+sub _settle {
+    my ($self) = @_;
+    my $dir = $self->{dir};
+    File::Path::make_path("$dir/journals");
+    chmod 0755, $dir;
+    @$self{qw(error_log tokens seen)} = map {"$dir/$_"} qw(error_log tokens seen);
+    $self->{logs} = [$self->{error_log}];
+    push @arenas, $self;
+    return;
 }
 
 # A new database in the cell's cluster.
@@ -191,7 +215,7 @@ sub start {
         open STDIN, '<', '/dev/null';
         open STDERR, '>>', "$self->{dir}/stderr";
         open STDOUT, '>&', \*STDERR;
-        exec $CELL->{httpd}, '-DFOREGROUND', '-f', $file or POSIX::_exit(127);
+        exec @{ $self->{on} // [] }, $CELL->{httpd}, '-DFOREGROUND', '-f', $file or POSIX::_exit(127);
     }
     $self->{pid} = $pid;
     wait_for('httpd to listen', sub {
@@ -298,12 +322,15 @@ sub log_is_clean {
 
 # ---- requests
 
+# The port that the next request goes to.
+sub _front { return pick(@{ $_[0]{fronts} // [$_[0]] })->{port} }
+
 # One request; undef when the connection broke. `took` in the answer: seconds.
 sub http {
     my ($self, $method, $path, %opt) = @_;
     my $begun = Time::HiRes::time();
     my $r = eval {
-        my $connection = CIB::HTTP->connect($self->{port});
+        my $connection = CIB::HTTP->connect($self->_front);
         $connection->send(request_text($method, $path, %opt), until_answer => $opt{until_answer});
         $connection->response($method);
     };
@@ -318,7 +345,7 @@ sub http_at_once {
     local $CIB::HTTP::TIMEOUT = $seconds;
     my $begun = Time::HiRes::time();
     my @waiting = map {
-        my $connection = CIB::HTTP->connect($self->{port});
+        my $connection = CIB::HTTP->connect($self->_front);
         $connection->send(request_text(@$_));
         [$connection, $_->[0]]
     } @requests;
