@@ -1,13 +1,22 @@
 /* Group commit for SQLite, by flat combining.
  *
- * Threads that want to write queue up. One of them leads: it takes the queue as it stands, runs the
- * sections in the order they came, each under a savepoint, in one transaction under the instance's
- * lock, commits once for all, and hands each its outcome. Meanwhile the next ones queue up. So a
- * disk's sync is shared by all who would have waited for it, nobody sleeps and polls, and apr_dbd's
- * process-wide mutex is never fought for while the write lock is held. A leader serves one batch
- * and then hands on, for it has a request of its own to answer.
+ * Threads that want to write queue up. The first leads: it takes the instance's lock and then the
+ * queue as it stands, runs the sections in the order they came in one transaction, commits once for
+ * all, and hands each its outcome. Meanwhile the next ones queue up. So a disk's sync is shared by
+ * all who would have waited for it, nobody sleeps and polls, and apr_dbd's process-wide mutex is
+ * never fought for while the write lock is held. A leader serves one batch and then hands on, for
+ * it has a request of its own to answer.
+ *
+ * Nearly always all sections of a batch succeed, and then nothing stands between them. Where one
+ * fails all of it is rolled back and run once more, each under a savepoint: those cost a copy of
+ * each page that is written.
+ *
+ * Each thread sleeps on a futex of its own, so only those wake who have got their outcome, and the
+ * one that is to lead.
  */
-#include <apr_thread_cond.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "internal.h"
 
@@ -17,22 +26,24 @@
 /* So long nobody tries again. */
 #define SHUT_OUT apr_time_from_sec(1)
 
-/* A section that waits; it lives on the stack of its thread, which sleeps until `done`. */
+/* What has become of a member. */
+enum { WAITING, LEADING, DONE };
+
+/* A section that waits; it lives on the stack of its thread, which sleeps while it is WAITING. */
 typedef struct member_t {
     cib_section_fn section;
     void *baton;
     apr_pool_t *pool;
     cib_error_t *err;
-    int done;
+    apr_uint32_t state; /* set by atomic builtins; a futex */
     struct member_t *next;
 } member_t;
 
 struct cib_combiner_t {
     apr_thread_mutex_t *mutex; /* over all of it */
-    apr_thread_cond_t *handed_on;
-    member_t *first;
+    member_t *first;           /* the leader, until it takes the queue */
     member_t **end;
-    int leading;
+    int led; /* somebody leads, or has been told to */
 };
 
 apr_status_t cib_combiner_create(cib_combiner_t **combiner, apr_pool_t *pool)
@@ -40,11 +51,28 @@ apr_status_t cib_combiner_create(cib_combiner_t **combiner, apr_pool_t *pool)
     cib_combiner_t *made = apr_pcalloc(pool, sizeof(*made));
     apr_status_t rv = apr_thread_mutex_create(&made->mutex, APR_THREAD_MUTEX_DEFAULT, pool);
 
-    if (rv == APR_SUCCESS)
-        rv = apr_thread_cond_create(&made->handed_on, pool);
     made->end = &made->first;
     *combiner = made;
     return rv;
+}
+
+/* --- the queue */
+
+static member_t *take_batch(cib_combiner_t *combiner)
+{
+    member_t **last = &combiner->first;
+    member_t *batch;
+
+    apr_thread_mutex_lock(combiner->mutex);
+    batch = combiner->first;
+    for (int n = 0; n < MAX_BATCH && *last; n++)
+        last = &(*last)->next;
+    combiner->first = *last;
+    if (!combiner->first)
+        combiner->end = &combiner->first;
+    *last = NULL;
+    apr_thread_mutex_unlock(combiner->mutex);
+    return batch;
 }
 
 /* --- the transaction */
@@ -149,33 +177,63 @@ static cib_error_t *enter(cib_db_t *db, apr_time_t since, int *shut_out, apr_poo
     return err;
 }
 
+/* All of them with nothing in between; where one fails it is as if none had been run. */
+static cib_error_t *run_together(cib_db_t *db, member_t *batch, int *good, apr_pool_t *pool)
+{
+    cib_raise_mark_t mark = cib_raise_mark(db);
+    cib_error_t *failure, *stuck;
+
+    *good = 1;
+    for (member_t *m = batch; m && *good; m = m->next) {
+        m->err = cib_db_run(db, m->section, m->baton, m->pool);
+        *good = !m->err;
+    }
+    if (*good)
+        return CIB_OK;
+    failure = db->failure;
+    cib_raise_forget(db, mark);
+    stuck = undo(db, 1, pool);
+    if (!stuck)
+        return CIB_OK;
+    for (member_t *m = batch; m; m = m->next)
+        m->err = CIB_OK;
+    return failure ? failure : stuck;
+}
+
 static cib_error_t *run_batch(cib_db_t *db, member_t *batch, apr_time_t since, int *shut_out,
                               apr_pool_t *pool)
 {
+    int lone = batch->next == NULL, good = 0;
     cib_error_t *err = enter(db, since, shut_out, pool);
 
-    for (member_t *m = batch; m && !err; m = m->next)
-        err = run_member(db, m, batch->next == NULL);
+    if (!err && !lone)
+        err = run_together(db, batch, &good, pool);
+    for (member_t *m = batch; m && !err && !good; m = m->next)
+        err = run_member(db, m, lone);
     return err ? err : commit(db, pool);
 }
 
-/* The connection comes first: waiting for one while holding the lock would stop other processes. */
-static cib_error_t *serve(cib_store_t *store, const cib_source_t *source, member_t *batch,
+/* Called without the mutex. The connection comes first: waiting for one while holding the lock
+ * would stop other processes. Then the lock, and who came while it was waited for is served, too.
+ */
+static cib_error_t *serve(cib_store_t *store, const cib_source_t *source, member_t **batch,
                           int *shut_out, apr_pool_t *pool)
 {
     apr_time_t since = apr_time_now();
-    cib_error_t *err;
+    cib_error_t *err = CIB_OK;
     apr_status_t rv;
     cib_db_t db;
     int broken = 0;
 
+    *batch = NULL;
     CIB_TRY(cib_db_open(&db, store, source, pool));
     rv = cib_lock_acquire(store->lock);
     if (rv != APR_SUCCESS) {
         cib_db_close(&db, 0);
         return cib_error_system(pool, rv, "take the writers' lock");
     }
-    err = run_batch(&db, batch, since, shut_out, pool);
+    *batch = take_batch(store->combiner);
+    err = run_batch(&db, *batch, since, shut_out, pool);
     if (err) {
         cib_store_note(store, err);
         broken = !roll_back(&db, pool);
@@ -185,25 +243,28 @@ static cib_error_t *serve(cib_store_t *store, const cib_source_t *source, member
     return err;
 }
 
-/* --- the queue */
+/* --- waiting */
 
-static member_t *take_batch(cib_combiner_t *combiner)
+static apr_uint32_t wait_for_turn(member_t *me)
 {
-    member_t *batch = combiner->first;
-    member_t **last = &combiner->first;
+    apr_uint32_t state;
 
-    for (int n = 0; n < MAX_BATCH && *last; n++)
-        last = &(*last)->next;
-    combiner->first = *last;
-    if (!combiner->first)
-        combiner->end = &combiner->first;
-    *last = NULL;
-    return batch;
+    while ((state = __atomic_load_n(&me->state, __ATOMIC_ACQUIRE)) == WAITING)
+        (void)syscall(SYS_futex, &me->state, FUTEX_WAIT_PRIVATE, WAITING, NULL, NULL, 0);
+    return state;
+}
+
+/* Its thread may go on from the first line on, and `member` be gone: then the second wakes nobody,
+ * or somebody who looks again. */
+static void wake(member_t *member, apr_uint32_t state)
+{
+    __atomic_store_n(&member->state, state, __ATOMIC_RELEASE);
+    (void)syscall(SYS_futex, &member->state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
 /* Nothing of a lost batch was committed, so those who did well have failed too: for the batch's
  * reason. Each error lives in the pool of who will read it. */
-static void hand_out(member_t *batch, const cib_error_t *lost)
+static void hand_out(member_t *batch, const member_t *leader, const cib_error_t *lost)
 {
     for (member_t *m = batch, *next; m; m = next) {
         next = m->next;
@@ -211,44 +272,56 @@ static void hand_out(member_t *batch, const cib_error_t *lost)
             m->err = cib_error(m->pool, lost->reason, lost->rv, NULL);
             m->err = cib_error_detail(m->pool, m->err, "%s", lost->detail ? lost->detail : "");
         }
-        m->done = 1; /* its thread may return from here on, and `m` be gone */
+        if (m != leader)
+            wake(m, DONE);
     }
 }
 
-/* Called and left with the mutex held. */
-static void lead(cib_store_t *store, const cib_source_t *source, apr_pool_t *pool)
+/* Before those are woken who have their outcome, for the next one has work to do. */
+static void hand_on(cib_combiner_t *combiner)
+{
+    member_t *next;
+
+    apr_thread_mutex_lock(combiner->mutex);
+    next = combiner->first;
+    combiner->led = next != NULL;
+    apr_thread_mutex_unlock(combiner->mutex);
+    if (next)
+        wake(next, LEADING);
+}
+
+/* `me` is the first of the queue. */
+static void lead(member_t *me, cib_store_t *store, const cib_source_t *source)
 {
     cib_combiner_t *combiner = store->combiner;
-    member_t *batch = take_batch(combiner);
-    cib_error_t *lost;
+    member_t *batch, *others = NULL;
     int shut_out = 0;
+    cib_error_t *lost = serve(store, source, &batch, &shut_out, me->pool);
 
-    combiner->leading = 1;
-    apr_thread_mutex_unlock(combiner->mutex);
-    lost = serve(store, source, batch, &shut_out, pool);
-    apr_thread_mutex_lock(combiner->mutex);
-    hand_out(batch, lost);
+    if (!batch) /* it did not come to that */
+        batch = take_batch(combiner);
     if (shut_out) /* and so are those who came meanwhile */
-        hand_out(take_batch(combiner), lost);
-    combiner->leading = 0;
-    apr_thread_cond_broadcast(combiner->handed_on);
+        others = take_batch(combiner);
+    hand_on(combiner);
+    hand_out(batch, me, lost);
+    hand_out(others, me, lost);
 }
 
 cib_error_t *cib_combiner_write(cib_store_t *store, const cib_source_t *source,
                                 cib_section_fn section, void *baton, apr_pool_t *pool)
 {
     cib_combiner_t *combiner = store->combiner;
-    member_t me = {section, baton, pool, CIB_OK, 0, NULL};
+    member_t me = {section, baton, pool, CIB_OK, WAITING, NULL};
 
     apr_thread_mutex_lock(combiner->mutex);
     *combiner->end = &me;
     combiner->end = &me.next;
-    while (!me.done) {
-        if (combiner->leading)
-            apr_thread_cond_wait(combiner->handed_on, combiner->mutex);
-        else
-            lead(store, source, pool);
+    if (!combiner->led) {
+        combiner->led = 1;
+        me.state = LEADING;
     }
     apr_thread_mutex_unlock(combiner->mutex);
+    if (wait_for_turn(&me) == LEADING)
+        lead(&me, store, source);
     return me.err;
 }
