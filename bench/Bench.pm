@@ -189,17 +189,17 @@ sub figure { my ($number) = @_; return abs $number >= 100 ? sprintf '%.0f', $num
 # ---- load
 
 # Run wrk with a script of bench/; the rate that it found and, where a list is wanted, the number of
-# requests (or what the script counts) and the 99th percentile of latencies in ms.
-# wrk($server, 'cycle.lua', clients => 64, path => '/', token => , env => { NAME => value })
+# requests (or what the script counts), the 99th percentile of latencies in ms, and of cycle.lua the claims.
+# wrk($server, 'cycle.lua', clients => 64, threads => 1, path => '/', token => , env => { NAME => value })
 sub wrk {
     my ($self, $server, $script, %how) = @_;
     local @ENV{ 'RUNNER_TOKEN', keys %{ $how{env} } } = ($how{token} // $server->{token}, values %{ $how{env} });
     my $seconds = $how{seconds} // $self->{seconds};
-    my $out = run('wrk', '-t1', '-c' . ($how{clients} // 64), "-d${seconds}s", '-s', "$self->{top}/bench/$script",
+    my $out = run('wrk', '-t' . ($how{threads} // 1), '-c' . ($how{clients} // 64), "-d${seconds}s", '-s', "$self->{top}/bench/$script",
         $server->url($how{path} // '/'));
-    my ($rate, $all, $bad, $p99) = $out =~ /^RESULT (\S+) (\d+) (\d+) (\S+)$/m or die "wrk said:\n$out";
+    my ($rate, $all, $bad, $p99, $claims) = $out =~ /^RESULT (\S+) (\d+) (\d+) (\S+) ?(\d*)$/m or die "wrk said:\n$out";
     die "$script: $bad of $all answers were not as they should be\n$out" if $bad || !$all;
-    return wantarray ? ($rate, $all, $p99) : $rate;
+    return wantarray ? ($rate, $all, $p99, $claims) : $rate;
 }
 
 # Run curl; the seconds it took. The last arguments are the statuses that are right.

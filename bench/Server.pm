@@ -10,7 +10,7 @@ use File::Path ();
 use IO::Socket::INET ();
 use JSON::PP ();
 
-use CIB::Place qw(am_root give_to httpd_program httpd_user modules_dir run);
+use CIB::Place qw(am_root apxs as_user give_to httpd_program httpd_user modules_dir run);
 
 my @MODULES = qw(mpm_event authz_core mime alias dir dbd dav dav_fs);
 
@@ -19,6 +19,7 @@ my @MODULES = qw(mpm_event authz_core mime alias dir dbd dav dav_fs);
 #   name       => its directory and database are called that
 #   processes  => 3, threads => 25
 #   directives => lines for its configuration, the last word
+#   bare       => without the module: nothing but what it is held against
 #   beside     => another server: one more httpd on its database and its storage
 sub start {
     my ($class, %self) = @_;
@@ -26,7 +27,9 @@ sub start {
     $self->{dir} = "$self->{root}/$self->{name}";
     File::Path::make_path("$self->{dir}/htdocs", "$self->{dir}/dav/files");
     give_to(httpd_user(), "$self->{dir}/dav", "$self->{dir}/dav/files");
-    $self->{beside} ? $self->_join($self->{beside}) : $self->_init;
+    if (!$self->{bare}) {
+        $self->{beside} ? $self->_join($self->{beside}) : $self->_init;
+    }
     $self->_configure;
     run(httpd_program(), '-f', "$self->{dir}/httpd.conf", '-k', 'start');
     $self->{running} = 1;
@@ -56,6 +59,23 @@ sub ci_builds {
 sub add_builds {
     my ($self, $count) = @_;
     return $self->ci_builds(qw(build add --project), $self->{project}, '--sha', 'a' x 40, '--count', $count);
+}
+
+# Add what is missing until so many builds are pending.
+sub fill {
+    my ($self, $count) = @_;
+    my $missing = $count - $self->sql('SELECT count(*) FROM queue');
+    $self->add_builds($missing) if $missing > 0;
+    return;
+}
+
+# Run SQL on the server's database, as httpd's user; the last line of what it says.
+sub sql {
+    my ($self, $sql) = @_;
+    my @lines = split /\n/, $self->{driver} eq 'sqlite3'
+        ? run(as_user(httpd_user(), 'sqlite3', '-bail', '-cmd', '.timeout 60000', $self->{params}, $sql))
+        : $self->{postgres}->sql($sql, ($self->{params} =~ /dbname=(\S+)/)[0]);
+    return $lines[-1];
 }
 
 # Claim one more build: { id => , token => , … }
@@ -96,15 +116,14 @@ sub _join {
 
 sub _configure {
     my ($self) = @_;
-    File::Copy::copy("$self->{build}/mod_ci_builds.so", "$self->{dir}/mod_ci_builds.so") or die $!;
-    chmod 0755, "$self->{dir}/mod_ci_builds.so";
     my $modules = modules_dir();
     my $load = join '', map { "LoadModule ${_}_module $modules/mod_$_.so\n" } @MODULES;
     $self->{port} = _free_port();
     my %fill = (
         %$self,
         all         => $self->{processes} * $self->{threads},
-        loadmodules => "${load}LoadModule ci_builds_module $self->{dir}/mod_ci_builds.so",
+        loadmodules => "${load}LoadModule bench_trivial_module " . $self->_trivial,
+        module      => $self->{bare} ? '' : $self->_module,
         user        => am_root() ? 'User www-data' . "\nGroup www-data" : '',
     );
     open my $in, '<', "$self->{top}/bench/httpd.conf.in" or die $!;
@@ -114,6 +133,35 @@ sub _configure {
     print {$out} $text;
     close $out or die $!;
     return;
+}
+
+sub _module {
+    my ($self) = @_;
+    File::Copy::copy("$self->{build}/mod_ci_builds.so", "$self->{dir}/mod_ci_builds.so") or die $!;
+    chmod 0755, "$self->{dir}/mod_ci_builds.so";
+    return <<"END";
+LoadModule ci_builds_module $self->{dir}/mod_ci_builds.so
+DBDriver $self->{driver}
+DBDParams "$self->{params}"
+DBDMax 4
+CIBuilds On
+CIBuildsStorage $self->{storage}
+CIBuildsMaxArtifactSize unlimited
+CIBuildsMinFree 1M
+END
+}
+
+# The module that is held against, made for this httpd.
+sub _trivial {
+    my ($self) = @_;
+    my $made = "$self->{root}/mod_bench_trivial.so";
+    if (!-e $made) {
+        run('sh', '-ec', 'exec gcc -shared -fPIC -O2 $(apr-1-config --cppflags --includes) $(apu-1-config --includes)'
+            . ' $(pkg-config --cflags json-c) "$@" $(pkg-config --libs json-c)', 'sh', '-I' . apxs('INCLUDEDIR'), '-D_GNU_SOURCE',
+            '-o', $made, "$self->{top}/bench/mod_bench_trivial.c");
+        chmod 0755, $made;
+    }
+    return $made;
 }
 
 sub _free_port {
