@@ -24,7 +24,7 @@ use Server;
 # new(rounds => , seconds => , size => , quick => , top => , build => )
 sub new {
     my ($class, %self) = @_;
-    my $self = bless { %self, root => scratch('ci-builds-bench'), server => {}, table => [], owner => $$ }, $class;
+    my $self = bless { %self, root => scratch('ci-builds-bench'), server => {}, files => {}, table => [], owner => $$ }, $class;
     ($self->{machine}, $self->{is_quiet}) = Machine::describe(top => $self->{top}, root => $self->{root});
     $self->{ticks} = [Machine::ticks()];
     return $self;
@@ -36,7 +36,7 @@ sub end {
     return if $$ != $self->{owner};
     $_->stop for values %{ $self->{server} };
     $self->{postgres}->stop if $self->{postgres};
-    unlink $self->{big_file} if $self->{big_file};
+    unlink values %{ $self->{files} };
     chdir '/';
     File::Path::remove_tree($self->{root}, { error => \my $ignored });
     return;
@@ -213,14 +213,15 @@ sub curl {
     return $took;
 }
 
-# A file of `size` MiB in memory, so that reading it costs nothing.
+# A file of so many MiB (`size`) in memory, so that reading it costs nothing.
 sub big_file {
-    my ($self) = @_;
-    return $self->{big_file} if $self->{big_file};
+    my ($self, $size) = @_;
+    $size //= $self->{size};
+    return $self->{files}{$size} if $self->{files}{$size};
     my $in = -d '/dev/shm' && -w '/dev/shm' ? '/dev/shm' : $self->{root};
-    $self->{big_file} = "$in/" . ($self->{root} =~ s{.*/}{}r) . '-big';
-    run('sh', '-c', "openssl enc -aes-128-ctr -pass pass:bench -nosalt -in /dev/zero 2>/dev/null | head -c $self->{size}M > '$self->{big_file}'");
-    return $self->{big_file};
+    my $file = $self->{files}{$size} = "$in/" . ($self->{root} =~ s{.*/}{}r) . "-$size";
+    run('sh', '-c', "openssl enc -aes-128-ctr -pass pass:bench -nosalt -in /dev/zero 2>/dev/null | head -c ${size}M > '$file'");
+    return $file;
 }
 
 # A program of bench/, compiled with the store's sources in reach.

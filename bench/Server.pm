@@ -118,7 +118,7 @@ sub _configure {
     my ($self) = @_;
     my $modules = modules_dir();
     my $load = join '', map { "LoadModule ${_}_module $modules/mod_$_.so\n" } @MODULES;
-    $self->{port} = _free_port();
+    $self->{port} = free_port();
     my %fill = (
         %$self,
         all         => $self->{processes} * $self->{threads},
@@ -164,7 +164,7 @@ sub _trivial {
     return $made;
 }
 
-sub _free_port {
+sub free_port {
     my $socket = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1) or die "no port: $!\n";
     return $socket->sockport;
 }
