@@ -7,7 +7,7 @@ package Bench;
 #   $bench->note(...)               a line of the table that is no ratio
 #   $bench->wrk(...), ->curl(...)   load
 #
-# $bench->{rounds,seconds,size,quick,top,build,root}: what the command line said, the checkout, the
+# $bench->{rounds,seconds,size,claims,quick,top,build,root}: what the command line said, the checkout, the
 # build directory, and an empty directory that is gone afterwards. Sizes are in MiB.
 
 use strict;
@@ -21,7 +21,7 @@ use CIB::Postgres;
 use Machine;
 use Server;
 
-# new(rounds => , seconds => , size => , quick => , top => , build => )
+# new(rounds => , seconds => , size => , claims => , quick => , top => , build => )
 sub new {
     my ($class, %self) = @_;
     my $self = bless { %self, root => scratch('ci-builds-bench'), server => {}, files => {}, table => [], owner => $$ }, $class;

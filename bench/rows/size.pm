@@ -1,0 +1,68 @@
+package Rows::size;
+
+# Whether a claim costs more where there is much: the time of one, as a runner sees it that is alone,
+# on a filled instance and on one that holds nothing but the builds that are claimed.
+
+use strict;
+use warnings;
+
+use IO::Socket::INET ();
+use Time::HiRes ();
+
+use Filling;
+
+sub run {
+    my ($bench) = @_;
+    my %of = $bench->{quick}
+        ? (finished => 100_000,   barred => 10_000,  open => 2_000,  projects => 200,   runners => 200)
+        : (finished => 1_000_000, barred => 100_000, open => 10_000, projects => 1_000, runners => 1_000);
+    for my $driver (qw(sqlite3 pgsql)) {
+        my ($full, $empty) = map { $bench->server($driver, name => "$_-$driver") } qw(full empty);
+        my ($of_full, $of_empty) = map { Filling::begin($_) } $full, $empty;
+        my $start = time;
+        Filling::fill($full, %of);
+        printf "%-46s filled in %d s\n", "claim, $driver", time - $start;
+        for my $kind (qw(specific shared)) {
+            $bench->compare(what => "claim, $driver, $kind, $of{finished} builds", unit => 'us',
+                ours => sub { claims($bench, $full, $of_full->{$kind}, Filling::tags($kind)) },
+                name => 'an empty instance', theirs => sub { claims($bench, $empty, $of_empty->{$kind}, Filling::tags($kind)) },
+                at_most => 1.5);
+        }
+    }
+    return;
+}
+
+# The median of many claims, in us. Each is finished before the next, or else the runner's own running
+# builds would be what is measured.
+sub claims {
+    my ($bench, $server, $token, $tags) = @_;
+    my $count = $bench->{quick} ? 100 : 100 * $bench->{seconds};
+    Filling::add($server, $tags, $count);
+    my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $server->{port}) or die "no connection: $!\n";
+    my @took;
+    for (1 .. $count) {
+        my $start = Time::HiRes::time();
+        my $answer = ask($socket, POST => '/ci/api/v1/builds/register', qq({"token":"$token"}));
+        push @took, 1e6 * (Time::HiRes::time() - $start);
+        my ($id) = $answer =~ /"id":\s*(\d+)/ or die "no build:\n$answer\n";
+        ask($socket, PUT => "/ci/api/v1/builds/$id.json", qq({"token":"$token","state":"success"}));
+    }
+    return Bench::median(@took);
+}
+
+sub ask {
+    my ($socket, $method, $path, $body) = @_;
+    print {$socket} "$method $path HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: "
+        . length($body) . "\r\n\r\n$body";
+    my $head = '';
+    while (defined(my $line = <$socket>)) {
+        last if $line eq "\r\n";
+        $head .= $line;
+    }
+    $head =~ m{^HTTP/1.1 20[01] } or die "answer:\n$head\n";
+    my ($length) = $head =~ /^Content-Length: (\d+)/mi or die "answer:\n$head\n";
+    read($socket, my $answer, $length) == $length or die "an answer ended early\n";
+    return $answer;
+}
+
+1;
