@@ -75,7 +75,7 @@ help:
 	@echo 'make check-threads   the tests with ThreadSanitizer'
 	@echo 'make fuzz        the fuzzers, each for FUZZ_SECONDS=60 (FUZZ=multipart: that one)'
 	@echo 'make torture     what is broken on purpose, TORTURE_SECONDS=20 for each file and cell'
-	@echo 'make bench       the benchmarks'
+	@echo 'make bench       the benchmarks: a table of ratios (BENCH=--quick: a look)'
 	@echo 'make lint        clang-format, clang-tidy, cppcheck, gcc -fanalyzer and the rules of the house'
 	@echo 'make install     the module, ci-builds, its man page and mods-available (DESTDIR, PREFIX)'
 	@echo 'make clean       remove $(BUILD)'
@@ -128,9 +128,11 @@ torture: deps
 	@$(MAKE) --no-print-directory all
 	@TORTURE_SECONDS='$(TORTURE_SECONDS)' BUILD='$(BUILD)' APXS='$(APXS)' t/torture/run $(CHECK)
 
-bench: deps
+# BENCH holds options and rows for bench/run, e.g. BENCH='--quick claims'
+bench:
+	@t/deps bench
 	@$(MAKE) --no-print-directory all
-	@BUILD='$(BUILD)' APXS='$(APXS)' bench/run
+	@BUILD='$(BUILD)' APXS='$(APXS)' bench/run $(BENCH)
 
 lint: deps
 	@$(MAKE) --no-print-directory lint-installed

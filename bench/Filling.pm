@@ -8,35 +8,38 @@ use warnings;
 
 use constant SHA => 'a' x 40;
 
-# The tags that the runners which are measured have.
-use constant { OF_SPECIFIC => 'can', OF_SHARED => 'may' };
+# The tags of builds that are pending in a few projects, and in all of them.
+use constant { FEW => 'few', ALL => 'all' };
 
-# Both runners, and a project that both take builds of; what a filled instance and an empty one have
-# in common. Returns { specific => its token, shared => its token }.
+# How many are few.
+use constant LANES => 10;
+
+# Runners that are measured, each with the tags of the builds it takes.
+our %KIND = (specific => FEW, shared => FEW, everywhere => ALL);
+
+# These runners, and a project whose builds all of them take: what a filled instance and an empty one
+# have in common. Returns the runners' tokens by kind.
 sub begin {
     my ($server) = @_;
-    my ($project, %token) = ($server->{project});
-    $token{specific} = $server->ci_builds('runner', 'add', '--project', $project, '--tags', OF_SPECIFIC, '--no-untagged')->{token};
-    $token{shared} = $server->ci_builds('runner', 'add', '--shared', '--tags', OF_SHARED, '--no-untagged')->{token};
-    add($server, $_, 1) for OF_SPECIFIC, OF_SHARED;
+    my %token;
+    for my $kind (sort keys %KIND) {
+        my @whose = $kind eq 'specific' ? ('--project', $server->{project}) : '--shared';
+        $token{$kind} = $server->ci_builds(qw(runner add --no-untagged --tags), $KIND{$kind}, @whose)->{token};
+    }
+    add($server, $_, 1) for FEW, ALL;
     return \%token;
 }
-
-sub tags { return $_[0] eq 'shared' ? OF_SHARED : OF_SPECIFIC }
 
 sub add {
     my ($server, $tags, $count) = @_;
     return $server->ci_builds(qw(build add --project), $server->{project}, '--sha', SHA, '--tags', $tags, '--count', $count);
 }
 
-# fill($server, finished => , barred => pending builds that neither runner takes, open => pending builds
-# for each of them, projects => , runners => )
-#
-# The specific runner serves ten projects, so what it can take is in ten lanes; what the shared one can
-# take is in all projects.
+# fill($server, finished => , barred => pending builds that none of them takes, open => pending builds in
+# a few projects, and as many in all, projects => , runners => )
 sub fill {
     my ($server, %of) = @_;
-    my ($tagsets, $lanes) = (50, 10);
+    my ($tagsets, $lanes) = (50, LANES);
     run_sql($server,
         series('i', 2, $of{projects}, q{INSERT INTO projects (name, repo_url, repo_auth_token, timeout, allow_git_fetch,
             shared_runners_enabled, builds_enabled, token_sha256, created_at)
@@ -51,11 +54,11 @@ sub fill {
         q{INSERT INTO runner_projects (runner_id, project_id) SELECT r.id, p.id FROM runners r JOIN projects p
             ON p.id % 100 = r.id % 100 WHERE r.description = 'filling' AND r.is_shared = 0},
         qq{INSERT INTO runner_projects (runner_id, project_id) SELECT r.id, p.id FROM runners r CROSS JOIN projects p
-            WHERE r.tags = '@{[OF_SPECIFIC]}' AND p.id <= $lanes AND p.id <> $server->{project}},
+            WHERE r.tags = '@{[FEW]}' AND r.is_shared = 0 AND p.id <= $lanes AND p.id <> $server->{project}},
         builds($of{finished}, 'success', $of{projects}, "(SELECT id FROM tagsets WHERE tags = 'other-1') + i % $tagsets"),
         builds($of{barred}, 'pending', $of{projects}, "(SELECT id FROM tagsets WHERE tags = 'other-1') + i % $tagsets"),
-        builds($of{open}, 'pending', $lanes, "(SELECT id FROM tagsets WHERE tags = '@{[OF_SPECIFIC]}')"),
-        builds($of{open}, 'pending', $of{projects}, "(SELECT id FROM tagsets WHERE tags = '@{[OF_SHARED]}')"),
+        builds($of{open}, 'pending', $lanes, "(SELECT id FROM tagsets WHERE tags = '@{[FEW]}')"),
+        builds($of{open}, 'pending', $of{projects}, "(SELECT id FROM tagsets WHERE tags = '@{[ALL]}')"),
         q{INSERT INTO build_specs (build_id, commands, options) SELECT id, 'make check', '{}' FROM builds
             WHERE id NOT IN (SELECT build_id FROM build_specs)},
         q{INSERT INTO queue (tagset_id, project_id, build_id) SELECT tagset_id, project_id, id FROM builds

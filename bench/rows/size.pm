@@ -11,6 +11,8 @@ use Time::HiRes ();
 
 use Filling;
 
+my %NAME = (specific => 'specific', shared => 'shared', everywhere => 'shared');
+
 sub run {
     my ($bench) = @_;
     my %of = $bench->{quick}
@@ -21,11 +23,13 @@ sub run {
         my ($of_full, $of_empty) = map { Filling::begin($_) } $full, $empty;
         my $start = time;
         Filling::fill($full, %of);
-        printf "%-46s filled in %d s\n", "claim, $driver", time - $start;
-        for my $kind (qw(specific shared)) {
-            $bench->compare(what => "claim, $driver, $kind, $of{finished} builds", unit => 'us',
-                ours => sub { claims($bench, $full, $of_full->{$kind}, Filling::tags($kind)) },
-                name => 'an empty instance', theirs => sub { claims($bench, $empty, $of_empty->{$kind}, Filling::tags($kind)) },
+        $bench->note(what => "full instance, $driver", name => 'filled in ' . (time - $start) . ' s',
+            got => "$of{finished} ended, $of{barred} barred, 2 x $of{open} open");
+        for my $kind (qw(specific shared everywhere)) {
+            my $projects = $kind eq 'everywhere' ? $of{projects} : Filling::LANES;
+            $bench->compare(what => "claim, $driver, $NAME{$kind}, $projects lanes", unit => 'us',
+                ours => sub { claims($bench, $full, $of_full->{$kind}, $Filling::KIND{$kind}) },
+                name => 'an empty instance', theirs => sub { claims($bench, $empty, $of_empty->{$kind}, $Filling::KIND{$kind}) },
                 at_most => 1.5);
         }
     }
