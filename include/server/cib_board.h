@@ -23,6 +23,10 @@ cib_slot_t *cib_board_slot(const char *dir, apr_pool_t *pool);
 void cib_board_parked(cib_slot_t *slot, int change);
 int cib_board_parked_now(const cib_slot_t *slot);
 
+/* A parked request was woken to look for a build. And: how often that has been so. */
+void cib_board_looked(cib_slot_t *slot);
+apr_uint64_t cib_board_looks(const cib_slot_t *slot);
+
 /* The database failed, now; at most 200 bytes of the text are kept. And: when and how it last did;
  * 0 when it never has. */
 void cib_board_db_error(cib_slot_t *slot, const char *text);
@@ -35,8 +39,9 @@ apr_time_t cib_board_turn_begins(cib_slot_t *slot, apr_time_t now);
 void cib_board_turn_ends(cib_slot_t *slot, apr_time_t now, int heard);
 
 /* mod_status's hook: per instance, builds pending and running, runners seen in the last minute,
- * requests parked, the last database error and when. For ?auto the keys are CIBuildsPending and so
- * on, with the instance's number where there are several: CIBuilds2Pending. */
+ * requests parked, and how often one of them was woken to look, the last database error and when.
+ * For ?auto the keys are CIBuildsPending and so on, with the instance's number where there are
+ * several: CIBuilds2Pending. */
 int cib_board_status(request_rec *r, int flags);
 
 #endif

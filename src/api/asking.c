@@ -198,8 +198,10 @@ static int resume(request_rec *r, cib_park_cause_e cause, void *baton)
     cib_runner_t *runner = NULL;
     cib_error_t *err = CIB_OK;
 
-    if (cause == CIB_PARK_LOOK)
+    if (cause == CIB_PARK_LOOK) {
+        cib_board_looked(cib_instance_of(r->server)->slot);
         err = look_anew(asking, &runner);
+    }
     if (cause != CIB_PARK_LOOK || err || asking->description || is_changed(asking->runner, runner))
         return answer(asking, err);
     asking->order.seen = asking->claim.count;

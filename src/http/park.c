@@ -41,6 +41,7 @@ void cib_park_look(const void *place_baton)
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <apr_allocator.h>
 #include <apr_portable.h>
 
 #include <ap_mpm.h>
@@ -48,12 +49,17 @@ void cib_park_look(const void *place_baton)
 #include <http_core.h>
 #include <http_protocol.h>
 #include <http_request.h>
+#include <mpm_common.h>
 #include <scoreboard.h>
 
 #include "trial.h"
 
 /* How long the first request that is parked may take to come back. */
 #define TRIAL_TIME apr_time_from_sec(10)
+
+/* What APR cuts pools out of, but for its own head; and so many of them may be free. */
+#define BLOCK 8000
+#define RESERVE 3
 
 /* One per connection, made when its first request is parked; in the connection's pool. */
 typedef struct parked_t {
@@ -194,6 +200,28 @@ static int trial_holds(request_rec *r)
     return state != BROKEN;
 }
 
+/* What a connection keeps in reserve, having read and parsed, is of no use to one that waits: a
+ * block is a page or two, and the connection has five. APR gives back to the system what is freed
+ * beyond a limit; so what may be there is taken, and freed with nearly none. */
+static void give_back_reserve(conn_rec *c)
+{
+    apr_allocator_t *allocator = apr_pool_allocator_get(c->pool);
+    apr_memnode_t *reserve = NULL;
+
+    apr_allocator_max_free_set(allocator, 1);
+    for (int i = 0; i < RESERVE; i++) {
+        apr_memnode_t *node = apr_allocator_alloc(allocator, BLOCK);
+
+        if (!node)
+            break;
+        node->next = reserve;
+        reserve = node;
+    }
+    if (reserve)
+        apr_allocator_free(allocator, reserve);
+    apr_allocator_max_free_set(allocator, ap_max_mem_free);
+}
+
 /* The first one is the trial. */
 static int begins_trial(void)
 {
@@ -229,6 +257,7 @@ int cib_park(request_rec *r, cib_park_order_t *order)
     }
     parked->r = r;
     parked->on_trial = begins_trial();
+    give_back_reserve(c);
     return SUSPENDED;
 }
 
@@ -343,6 +372,7 @@ static int finish(parked_t *parked, int result)
 
 static int park_again(parked_t *parked)
 {
+    give_back_reserve(parked->c);
     cib_hall_again(hall, &parked->seat);
     return give_to_mpm(parked->c);
 }

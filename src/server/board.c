@@ -44,6 +44,7 @@ typedef struct failure_t {
 struct cib_slot_t {
     char key[CIB_SHA256_HEX + 1]; /* of the directory's name; empty: free */
     share_t shares[PROCESSES];
+    apr_uint64_t looks;
     int outage;
     apr_time_t since;
     apr_time_t turned;
@@ -174,6 +175,16 @@ int cib_board_parked_now(const cib_slot_t *slot)
             all += parked;
     }
     return all;
+}
+
+void cib_board_looked(cib_slot_t *slot)
+{
+    __atomic_add_fetch(&slot->looks, 1, __ATOMIC_RELAXED);
+}
+
+apr_uint64_t cib_board_looks(const cib_slot_t *slot)
+{
+    return __atomic_load_n(&slot->looks, __ATOMIC_RELAXED);
 }
 
 /* --- the database's errors */

@@ -2,8 +2,8 @@
  *
  * The event MPM counts parked connections among those that it holds; beyond ThreadsPerChild plus
  * AsyncRequestWorkerFactor times its idle threads it accepts no more, although all threads are
- * idle. So half of that with all of them idle, and no more than a quarter of the descriptors, of
- * which each takes two.
+ * idle. So half of that with all of them idle, and no more than take four fifths of the
+ * descriptors, two each.
  */
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -37,7 +37,7 @@ void cib_waker_measure(server_rec *main_server, apr_pool_t *ptemp)
     if (ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads) != APR_SUCCESS ||
         getrlimit(RLIMIT_NOFILE, &files) != 0)
         threads = 0;
-    capacity = least(threads * (1 + factor) / 2, (double)files.rlim_cur / 4);
+    capacity = least(threads * (1 + factor) / 2, (double)files.rlim_cur * 2 / 5);
 }
 
 int cib_waker_capacity(void)

@@ -14,6 +14,7 @@ typedef struct numbers_t {
     int known; /* the database answered */
     cib_stats_t load;
     int parked;
+    apr_uint64_t looks;
     apr_time_t failed;
     const char *failure;
 } numbers_t;
@@ -34,6 +35,7 @@ static numbers_t numbers_of(server_rec *s, apr_pool_t *pool)
     numbers.known = !cib_store_read(instance->store, cib_instance_source(s, pool), read_load,
                                     &numbers.load, pool);
     numbers.parked = cib_board_parked_now(instance->slot);
+    numbers.looks = cib_board_looks(instance->slot);
     numbers.failed = cib_board_last_db_error(instance->slot, &numbers.failure, pool);
     return numbers;
 }
@@ -50,7 +52,7 @@ typedef struct line_t {
     const char *title;
     const char *value;
 } line_t;
-#define LINES 6
+#define LINES 7
 
 static void make_lines(line_t *lines, const numbers_t *n, apr_pool_t *pool)
 {
@@ -61,6 +63,8 @@ static void make_lines(line_t *lines, const numbers_t *n, apr_pool_t *pool)
         {"RunnersOnline", "runners seen in the last minute",
          count(n, n->load.runners_online, pool)},
         {"Parked", "requests parked", apr_itoa(pool, n->parked)},
+        {"Looks", "times a parked request was woken to look",
+         apr_psprintf(pool, "%" APR_UINT64_T_FMT, n->looks)},
         {"LastDatabaseError", "last database error", when},
         {"LastDatabaseErrorText", "which was", n->failed ? n->failure : ""},
     };
