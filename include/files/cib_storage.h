@@ -85,28 +85,34 @@ apr_status_t cib_storage_remove(const cib_storage_t *storage, cib_area_e area, c
 /* Visit each file of an area, in no order. A callback's error ends the walk and is returned; it may
  * remove the file. `pool` given to the callback is cleared after each file. Of a trace both files
  * are visited. A name with a leading dot is an unfinished file of a process that was killed (or is
- * at work: `locked`), on a filesystem without O_TMPFILE.
- *
- * `locked`: somebody is still making it, or it cannot be opened to find out. A file that is not
- * locked will never be again, but its row may have been committed since the caller last looked:
- * only a look at the database *after* the visit tells an orphan. */
+ * at work: it is locked), on a filesystem without O_TMPFILE. */
 typedef struct cib_stored_file_t {
     const char *name;
     apr_int64_t build_id; /* the number its name begins with, 0 where there is none */
     apr_int64_t size;
-    int locked;
-    int unfinished; /* a leading dot, and for the rest a name of our making */
+    const char *lock; /* the file whose lock it is under */
+    int unfinished;   /* a leading dot, and for the rest a name of our making */
 } cib_stored_file_t;
 typedef apr_status_t (*cib_storage_visit_fn)(void *baton, const cib_stored_file_t *file,
                                              apr_pool_t *pool);
 apr_status_t cib_storage_walk(const cib_storage_t *storage, cib_area_e area,
                               cib_storage_visit_fn visit, void *baton, apr_pool_t *pool);
 
+/* Is somebody still making it, or can it not be opened to find out? To be asked during the visit. A
+ * file that is not locked will never be again, but its row may have been committed since the caller
+ * last looked: only a look at the database *after* this tells an orphan. */
+int cib_stored_file_locked(const cib_stored_file_t *file);
+
 /* The same in parts: the folders that there are, each as the lowest build id that belongs into it
  * (apr_int64_t, a multiple of CIB_FOLDER_BUILDS, in no order), and a walk of one of them. */
 #define CIB_FOLDER_BUILDS 1000
 apr_status_t cib_storage_folders(const cib_storage_t *storage, cib_area_e area,
                                  apr_array_header_t **first_ids, apr_pool_t *pool);
+/* One of them, by a number that was drawn, below 0 where there is none: one of the millions, and
+ * then one in it, for to read the names of all may take longer than a turn of upkeep. */
+apr_status_t cib_storage_folder_drawn(const cib_storage_t *storage, cib_area_e area,
+                                      apr_uint32_t lot, apr_int64_t *first_id, apr_pool_t *pool);
+
 apr_status_t cib_storage_walk_folder(const cib_storage_t *storage, cib_area_e area,
                                      apr_int64_t first_id, cib_storage_visit_fn visit, void *baton,
                                      apr_pool_t *pool);

@@ -20,6 +20,9 @@ cib_error_t *cib_folder_orphans(const cib_ctx_t *ctx, cib_area_e area, apr_int64
 void cib_folder_remove(const cib_ctx_t *ctx, cib_area_e area, const cib_orphan_t *orphan,
                        apr_int64_t *freed);
 
+/* One folder of an area that is drawn by lot; below 0: there is none. */
+cib_error_t *cib_folder_draw(const cib_ctx_t *ctx, cib_area_e area, apr_int64_t *first_id);
+
 /* The folders of an area, by their first ids. */
 cib_error_t *cib_folder_list(const cib_ctx_t *ctx, cib_area_e area, apr_array_header_t **first_ids);
 

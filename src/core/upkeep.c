@@ -9,7 +9,6 @@
 #include "removal.h"
 #include "space.h"
 #include "transition.h"
-#include "util/cib_crypto.h"
 
 /* Who holds the lease and is killed is replaced after that time. */
 #define LEASE apr_time_from_sec(10)
@@ -159,27 +158,20 @@ static cib_error_t *sweep_folder(const cib_ctx_t *ctx, cib_area_e area, apr_int6
     return CIB_OK;
 }
 
-/* One folder of one area, drawn by lot. So no state has to be kept, or shared with the host that
+/* One folder of each area, drawn by lot. So no state has to be kept, or shared with the host that
  * holds the lease next, and yet no folder is passed over for ever. */
 static cib_error_t *sweep_any(const cib_ctx_t *ctx, cib_upkeep_report_t *report)
 {
-    apr_array_header_t *blobs, *traces;
-    apr_uint32_t lot;
-    apr_status_t rv;
+    static const cib_area_e areas[] = {CIB_AREA_ARTIFACTS, CIB_AREA_TRACES};
 
-    CIB_TRY(cib_folder_list(ctx, CIB_AREA_ARTIFACTS, &blobs));
-    CIB_TRY(cib_folder_list(ctx, CIB_AREA_TRACES, &traces));
-    if (!blobs->nelts && !traces->nelts)
-        return CIB_OK;
-    rv = cib_random(&lot, sizeof(lot));
-    if (rv != APR_SUCCESS)
-        return cib_error(ctx->pool, CIB_REASON_INTERNAL, rv, NULL);
-    lot %= (apr_uint32_t)(blobs->nelts + traces->nelts);
-    if (lot < (apr_uint32_t)blobs->nelts)
-        return sweep_folder(ctx, CIB_AREA_ARTIFACTS, APR_ARRAY_IDX(blobs, lot, apr_int64_t), 0,
-                            report);
-    lot -= (apr_uint32_t)blobs->nelts;
-    return sweep_folder(ctx, CIB_AREA_TRACES, APR_ARRAY_IDX(traces, lot, apr_int64_t), 0, report);
+    for (int i = 0; i < 2; i++) {
+        apr_int64_t first_id;
+
+        CIB_TRY(cib_folder_draw(ctx, areas[i], &first_id));
+        if (first_id >= 0)
+            CIB_TRY(sweep_folder(ctx, areas[i], first_id, 0, report));
+    }
+    return CIB_OK;
 }
 
 static cib_error_t *sweep_area(const cib_ctx_t *ctx, cib_area_e area, int dry,

@@ -63,12 +63,17 @@ static apr_status_t add_folder(void *baton, const char *path, const char *name, 
     return APR_SUCCESS;
 }
 
+static int is_million(apr_int64_t number)
+{
+    return number >= 0 && number < APR_INT64_MAX / 1000 / CIB_FOLDER_BUILDS;
+}
+
 static apr_status_t add_million(void *baton, const char *path, const char *name, apr_pool_t *pool)
 {
     folder_list_t *list = baton;
 
     list->million = folder_number(name);
-    if (list->million < 0 || list->million > APR_INT64_MAX / 1000 / CIB_FOLDER_BUILDS - 1)
+    if (!is_million(list->million))
         return APR_SUCCESS;
     return for_each_entry(apr_pstrcat(pool, path, "/", name, NULL), add_folder, list, pool);
 }
@@ -81,6 +86,39 @@ apr_status_t cib_storage_folders(const cib_storage_t *storage, cib_area_e area,
     *first_ids = list.first_ids;
     return for_each_entry(cib_storage_path(storage, cib_area_name(area), pool), add_million, &list,
                           pool);
+}
+
+static apr_status_t note_million(void *baton, const char *path, const char *name, apr_pool_t *pool)
+{
+    apr_array_header_t *millions = baton;
+
+    if (is_million(folder_number(name)))
+        APR_ARRAY_PUSH(millions, const char *) = apr_pstrcat(pool, path, "/", name, NULL);
+    return APR_SUCCESS;
+}
+
+apr_status_t cib_storage_folder_drawn(const cib_storage_t *storage, cib_area_e area,
+                                      apr_uint32_t lot, apr_int64_t *first_id, apr_pool_t *pool)
+{
+    apr_array_header_t *millions = apr_array_make(pool, 16, sizeof(const char *));
+    folder_list_t list = {apr_array_make(pool, 16, sizeof(apr_int64_t)), 0};
+    apr_uint32_t n;
+    const char *path;
+    apr_status_t rv = for_each_entry(cib_storage_path(storage, cib_area_name(area), pool),
+                                     note_million, millions, pool);
+
+    *first_id = -1;
+    n = (apr_uint32_t)millions->nelts;
+    if (rv != APR_SUCCESS || !n)
+        return rv;
+    path = APR_ARRAY_IDX(millions, lot % n, const char *);
+    list.million = folder_number(strrchr(path, '/') + 1);
+    rv = for_each_entry(path, add_folder, &list, pool);
+    lot /= n;
+    if (list.first_ids->nelts)
+        *first_id =
+            APR_ARRAY_IDX(list.first_ids, lot % (apr_uint32_t)list.first_ids->nelts, apr_int64_t);
+    return rv;
 }
 
 typedef struct folder_walk_t {
@@ -102,10 +140,10 @@ static const char *lock_path(const folder_walk_t *walk, const char *path)
 }
 
 /* What cannot be opened to find out is left alone like what is being made. */
-static int is_locked(const char *path)
+int cib_stored_file_locked(const cib_stored_file_t *file)
 {
     int fd;
-    apr_status_t rv = cib_fd_open(&fd, path, O_RDONLY | O_NONBLOCK, 0);
+    apr_status_t rv = cib_fd_open(&fd, file->lock, O_RDONLY | O_NONBLOCK, 0);
 
     if (rv != APR_SUCCESS)
         return rv != ENOENT;
@@ -130,7 +168,7 @@ static apr_status_t visit_file(void *baton, const char *folder, const char *name
             file.build_id = 0;
         file.unfinished = *name == '.' && cib_name_check(name, 1, &build_id) == APR_SUCCESS;
         file.size = st.st_size;
-        file.locked = is_locked(lock_path(walk, path));
+        file.lock = lock_path(walk, path);
         rv = walk->visit(walk->baton, &file, walk->turn);
     }
     return rv;

@@ -22,7 +22,7 @@ static apr_status_t see(void *baton, const cib_stored_file_t *file, apr_pool_t *
 
     (void)pool;
     seen->count++;
-    seen->locked += file->locked;
+    seen->locked += cib_stored_file_locked(file);
     seen->name = apr_pstrdup(seen->pool, file->name);
     return APR_SUCCESS;
 }

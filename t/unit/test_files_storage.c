@@ -192,7 +192,7 @@ static apr_status_t see(void *baton, const cib_stored_file_t *file, apr_pool_t *
     seen_t *seen = baton;
 
     seen->count++;
-    seen->locked += file->locked;
+    seen->locked += cib_stored_file_locked(file);
     seen->bytes += file->size;
     seen->ids += file->build_id;
     seen->names = apr_pstrcat(seen->pool, seen->names, " ", file->name, NULL);
@@ -208,6 +208,21 @@ static int has_folder(const apr_array_header_t *folders, apr_int64_t first_id)
     for (int i = 0; i < folders->nelts; i++)
         count += APR_ARRAY_IDX(folders, i, apr_int64_t) == first_id;
     return count == 1;
+}
+
+/* The folders that numbers from 0 to 99 draw. */
+static apr_array_header_t *drawn(const cib_storage_t *storage, apr_pool_t *pool)
+{
+    apr_array_header_t *all = apr_array_make(pool, 8, sizeof(apr_int64_t));
+
+    for (apr_uint32_t lot = 0; lot < 100; lot++) {
+        apr_int64_t first_id = -2;
+
+        cib_storage_folder_drawn(storage, CIB_AREA_ARTIFACTS, lot, &first_id, pool);
+        if (!has_folder(all, first_id))
+            APR_ARRAY_PUSH(all, apr_int64_t) = first_id;
+    }
+    return all;
 }
 
 static void fill(apr_pool_t *pool, const char *dir)
@@ -239,6 +254,8 @@ static void test_walk(apr_pool_t *pool)
     is_rv(cib_storage_walk(storage, CIB_AREA_ARTIFACTS, see, &seen, pool), APR_SUCCESS,
           "walk where nothing is");
     is_int(seen.count, 0, "... and see nothing");
+    folders = drawn(storage, pool);
+    ok(folders->nelts == 1 && has_folder(folders, -1), "... and none can be drawn");
     fill(pool, storage->dir);
     fd = open(cib_storage_path(storage, "artifacts/0/12/12999-metadata-01", pool), O_RDWR);
     flock(fd, LOCK_EX);
@@ -248,6 +265,10 @@ static void test_walk(apr_pool_t *pool)
     ok(has_folder(folders, 0) && has_folder(folders, 12000) && has_folder(folders, 3999000) &&
            has_folder(folders, 99001000),
        "... named by their lowest build");
+    folders = drawn(storage, pool);
+    ok(folders->nelts == 4 && has_folder(folders, 0) && has_folder(folders, 12000) &&
+           has_folder(folders, 3999000) && has_folder(folders, 99001000),
+       "... and each is drawn");
     is_rv(cib_storage_walk(storage, CIB_AREA_ARTIFACTS, see, &seen, pool), APR_SUCCESS, "walk");
     is_int(seen.count, 5, "... and see each regular file");
     is_int(seen.locked, 1, "... one of them locked");

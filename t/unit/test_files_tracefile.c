@@ -408,7 +408,7 @@ static int locked_files;
 static apr_status_t count_locked(void *baton, const cib_stored_file_t *file, apr_pool_t *pool)
 {
     (void)pool;
-    locked_files += file->locked;
+    locked_files += cib_stored_file_locked(file);
     *(int *)baton += 1;
     return APR_SUCCESS;
 }
