@@ -126,6 +126,12 @@ static const cib_sql_t needed_by = {
     "JOIN build_needs n ON n.needs_id = t.id ORDER BY n.build_id",
 };
 
+/* The same of one, which it mostly is: on SQLite without a table for the ids and one to sort in. */
+static const cib_sql_t needed_by_one = {
+    "SELECT build_id FROM build_needs WHERE needs_id = %lld ORDER BY build_id",
+    NULL,
+};
+
 /* Those that wait (or are to wait again), a row for each status that there is among their needs. */
 #define WAITING(which)                                                                             \
     "SELECT b.id, b.project_id, b.tagset_id, d.status FROM builds b "                              \
@@ -179,6 +185,9 @@ cib_error_t *cib_q_needs(cib_db_t *db, apr_int64_t build_id, apr_array_header_t 
 cib_error_t *cib_q_needed_by(cib_db_t *db, const apr_array_header_t *needs,
                              apr_array_header_t **ids, apr_pool_t *pool)
 {
+    if (needs->nelts == 1)
+        return cib_db_ids(db, &needed_by_one,
+                          CIB_ARGS(CIB_INT(APR_ARRAY_IDX(needs, 0, apr_int64_t))), ids, pool);
     return cib_db_ids(db, &needed_by, CIB_ARGS(cib_arg_these(db, needs, pool)), ids, pool);
 }
 

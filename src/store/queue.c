@@ -96,9 +96,10 @@ cib_error_t *cib_q_can_claim(cib_db_t *db, const cib_runner_t *runner, int *yes,
 
 /* --- claiming on SQLite, where there is no other writer meanwhile */
 
+/* What stands beside min() is of the row that has it, which SQLite promises; and it spares a table
+ * to sort in. */
 static const cib_sql_t first_specific = {
-    "SELECT t.tagset_id, p.id, " HEAD_OF("t.tagset_id", "p.id") " AS head " SPECIFIC_LANES
-                                                                " ORDER BY head NULLS LAST LIMIT 1",
+    "SELECT t.tagset_id, p.id, min(" HEAD_OF("t.tagset_id", "p.id") ") " SPECIFIC_LANES,
     NULL,
 };
 
