@@ -98,6 +98,28 @@ typedef enum { CIB_WRITE_MANY = 0, CIB_WRITE_ONE = 1 } cib_write_e;
 cib_error_t *cib_store_write(cib_store_t *store, const cib_source_t *source, cib_write_e kind,
                              cib_section_fn section, void *baton, apr_pool_t *pool);
 
+/* A section for many. On PostgreSQL those who ask by the same function and key at the same time, in
+ * this process, are given to it together: a few at most, in the order they came, by the thread of
+ * one of them while the others sleep. On SQLite, where writes are committed together anyhow, and
+ * where nobody else asks, it is one. Statements are the section's to save.
+ *
+ * What a wish is answered with goes into its baton, and lives in its pool. Its own failure goes to
+ * `err`; what the section returns all have failed by, each told in its own pool. READ has no
+ * transaction, and neither has ONE: there each statement is committed as it is run, and whose wish
+ * it granted is marked `granted`, which a failure or a second run after it does not concern. */
+typedef struct cib_wish_t {
+    void *baton;
+    apr_pool_t *pool;
+    cib_error_t *err;
+    int granted;
+} cib_wish_t;
+typedef enum { CIB_GATHER_READ, CIB_GATHER_ONE, CIB_GATHER_MANY } cib_gather_e;
+typedef cib_error_t *(*cib_wishes_fn)(cib_db_t *db, cib_wish_t *const *wishes, int count,
+                                      apr_pool_t *pool);
+cib_error_t *cib_store_gather(cib_store_t *store, const cib_source_t *source, cib_gather_e kind,
+                              const char *key, cib_wishes_fn section, void *baton,
+                              apr_pool_t *pool);
+
 /* To be called in a writing section: after its commit the answer to these runners changes
  * (see cib_generation.h for what a kill in between does). For builds of a project and tag set that
  * became pending: all runners that may take them; for a runner's own settings; for everybody. */

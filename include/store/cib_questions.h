@@ -60,6 +60,15 @@ cib_error_t *cib_q_runner_hold(cib_db_t *db, apr_int64_t id, cib_runner_t **runn
                                apr_pool_t *pool);
 cib_error_t *cib_q_runner_by_token(cib_db_t *db, const char *token_sha256, cib_runner_t **runner,
                                    apr_pool_t *pool);
+/* The same of several at once (on SQLite of one), on PostgreSQL in one statement: each owner goes
+ * to its own pool. */
+typedef struct cib_token_owner_t {
+    const char *token_sha256;
+    cib_runner_t *runner; /* NULL: none */
+    apr_pool_t *pool;
+} cib_token_owner_t;
+cib_error_t *cib_q_runners_by_token(cib_db_t *db, cib_token_owner_t *const *owners, int count,
+                                    apr_pool_t *pool);
 cib_error_t *cib_q_runners(cib_db_t *db, apr_array_header_t **runners, apr_pool_t *pool);
 /* Description, active, is_shared, locked, run_untagged, tags, maximum_timeout; makes the tags known
  * to the queue. W */
@@ -131,6 +140,19 @@ cib_error_t *cib_q_build_spec(cib_db_t *db, apr_int64_t id, cib_build_spec_t **s
                               apr_pool_t *pool);
 cib_error_t *cib_q_build_parts(cib_db_t *db, apr_int64_t id, cib_build_parts_t **parts,
                                apr_pool_t *pool);
+/* All of a build that a runner is told, in one statement; of several at once on PostgreSQL (on
+ * SQLite of one). A record that is not there is NULL; each goes to its own pool. */
+typedef struct cib_whole_t {
+    apr_int64_t id;
+    apr_pool_t *pool;
+    cib_build_t *build;
+    cib_project_t *project;
+    cib_build_parts_t *parts;
+    cib_runner_t *runner;
+} cib_whole_t;
+cib_error_t *cib_q_wholes(cib_db_t *db, cib_whole_t *const *wholes, int count, apr_pool_t *pool);
+/* Likewise the build and its project. */
+cib_error_t *cib_q_owned(cib_db_t *db, cib_whole_t *const *wholes, int count, apr_pool_t *pool);
 /* cib_variable_t *, in order. */
 cib_error_t *cib_q_variables(cib_db_t *db, apr_int64_t build_id, apr_array_header_t **variables,
                              apr_pool_t *pool);
@@ -189,6 +211,15 @@ typedef struct cib_move_t {
 cib_error_t *cib_q_build_move(cib_db_t *db, apr_int64_t id, const cib_move_t *move, int *changed,
                               apr_pool_t *pool);
 
+/* Moves of running builds to their ends, each guarded as above. On PostgreSQL one statement for
+ * all, which locks them in the order of their ids. W */
+typedef struct cib_end_t {
+    apr_int64_t id;
+    cib_move_t move;
+    int moved;
+} cib_end_t;
+cib_error_t *cib_q_builds_end(cib_db_t *db, cib_end_t *const *ends, int count, apr_pool_t *pool);
+
 /* A guarded move of many (ids): those that are created become pending, in the queue too, or
  * skipped. The caller raises. W */
 cib_error_t *cib_q_builds_settle(cib_db_t *db, const apr_array_header_t *ids, cib_status_e to,
@@ -225,6 +256,18 @@ cib_error_t *cib_q_can_claim(cib_db_t *db, const cib_runner_t *runner, int *yes,
  * (CIB_WRITE_ONE) */
 cib_error_t *cib_q_claim(cib_db_t *db, const cib_runner_t *runner, apr_time_t now, apr_int64_t *id,
                          apr_pool_t *pool);
+
+/* The same for several at once, whose runners have the same key: runners that may take the same
+ * builds. On PostgreSQL it is one statement, or a few where others claim too; they get the builds
+ * that they would get one after the other, in their order. Where it fails, who has an `id` by then
+ * has a claim that is committed (CIB_WRITE_ONE). W */
+typedef struct cib_claiming_t {
+    const cib_runner_t *runner;
+    apr_int64_t id; /* 0: nothing was left */
+} cib_claiming_t;
+cib_error_t *cib_q_claims(cib_db_t *db, cib_claiming_t *const *claimings, int count, apr_time_t now,
+                          apr_pool_t *pool);
+const char *cib_q_claims_key(const cib_runner_t *runner, apr_pool_t *pool);
 
 /* --- artifacts (src/store/artifacts.c)
  * ------------------------------------------------------------ */

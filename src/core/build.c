@@ -19,27 +19,34 @@ typedef struct asking_t {
     apr_int64_t project_id;
     apr_int64_t after;
     int limit;
-    cib_build_t *build;
-    cib_project_t *project;
     apr_array_header_t *list;
 } asking_t;
 
-static cib_error_t *get(cib_db_t *db, void *baton, apr_pool_t *pool)
+static cib_error_t *owned(cib_db_t *db, cib_wish_t *const *wishes, int count, apr_pool_t *pool)
 {
-    asking_t *asking = baton;
+    cib_whole_t **wholes = apr_palloc(pool, sizeof(*wholes) * (apr_size_t)count);
 
-    return cib_q_build(db, asking->id, &asking->build, pool);
+    for (int i = 0; i < count; i++)
+        wholes[i] = wishes[i]->baton;
+    return cib_q_owned(db, wholes, count, pool);
+}
+
+/* The build, with its project: either may be NULL. */
+static cib_error_t *get(const cib_ctx_t *ctx, apr_int64_t id, cib_whole_t *whole)
+{
+    *whole = (cib_whole_t){.id = id, .pool = ctx->pool};
+    return cib_gather(ctx, CIB_GATHER_READ, "", owned, whole);
 }
 
 cib_error_t *cib_build_get(const cib_ctx_t *ctx, apr_int64_t id, cib_build_t **build)
 {
-    asking_t asking = {.id = id};
+    cib_whole_t whole;
 
     *build = NULL;
-    CIB_TRY(cib_read(ctx, get, &asking));
-    if (!asking.build)
+    CIB_TRY(get(ctx, id, &whole));
+    if (!whole.build)
         return cib_no_record(ctx->pool, "build", id);
-    *build = asking.build;
+    *build = whole.build;
     return CIB_OK;
 }
 
@@ -81,16 +88,6 @@ cib_error_t *cib_build_needs(const cib_ctx_t *ctx, apr_int64_t id, apr_array_hea
 
 /* --- authenticating -------------------------------------------------------------------------- */
 
-static cib_error_t *with_project(cib_db_t *db, void *baton, apr_pool_t *pool)
-{
-    asking_t *asking = baton;
-
-    CIB_TRY(cib_q_build(db, asking->id, &asking->build, pool));
-    if (!asking->build)
-        return CIB_OK;
-    return cib_q_project(db, asking->build->project_id, &asking->project, pool);
-}
-
 static int is_build_token(const cib_ctx_t *ctx, const cib_build_t *build, const char *token)
 {
     /* never claimed: nobody was given a token */
@@ -128,33 +125,33 @@ static cib_error_t *is_dependents_token(const cib_ctx_t *ctx, apr_int64_t id, co
     return CIB_OK;
 }
 
-static cib_error_t *check_token(const cib_ctx_t *ctx, const asking_t *asking, const char *token,
+static cib_error_t *check_token(const cib_ctx_t *ctx, const cib_whole_t *whole, const char *token,
                                 int also)
 {
-    int right = is_build_token(ctx, asking->build, token) ||
-                ((also & CIB_OPEN_PROJECT) && is_project_token(ctx, asking->project, token));
+    int right = is_build_token(ctx, whole->build, token) ||
+                ((also & CIB_OPEN_PROJECT) && is_project_token(ctx, whole->project, token));
 
     if (!right && (also & CIB_OPEN_DEPENDENT) && *token)
-        CIB_TRY(is_dependents_token(ctx, asking->id, token, &right));
+        CIB_TRY(is_dependents_token(ctx, whole->id, token, &right));
     return right ? CIB_OK : cib_error(ctx->pool, CIB_REASON_WRONG_TOKEN, APR_SUCCESS, NULL);
 }
 
 cib_error_t *cib_build_authenticate(const cib_ctx_t *ctx, apr_int64_t id, const char *token,
                                     int also, cib_build_t **build)
 {
-    asking_t asking = {.id = id};
     apr_pool_t *pool = ctx->pool;
+    cib_whole_t whole;
 
     *build = NULL;
-    CIB_TRY(cib_read(ctx, with_project, &asking));
-    if (!asking.build || !asking.project)
+    CIB_TRY(get(ctx, id, &whole));
+    if (!whole.build || !whole.project)
         return cib_error(pool, CIB_REASON_NOTHING, APR_SUCCESS, NULL);
-    CIB_TRY(check_token(ctx, &asking, token ? token : "", also));
-    if (asking.project->removing)
+    CIB_TRY(check_token(ctx, &whole, token ? token : "", also));
+    if (whole.project->removing)
         return cib_error(pool, CIB_REASON_FORBIDDEN, APR_SUCCESS, "Project has been deleted!");
-    if (asking.build->erased_at)
+    if (whole.build->erased_at)
         return cib_error(pool, CIB_REASON_ERASED, APR_SUCCESS, "Build has been erased!");
-    *build = asking.build;
+    *build = whole.build;
     return CIB_OK;
 }
 
@@ -218,17 +215,28 @@ static cib_error_t *step(cib_db_t *db, void *baton, apr_pool_t *pool)
     return cib_transition(db, stepping->id, &stepping->move, &stepping->moved, pool);
 }
 
+static cib_error_t *end(cib_db_t *db, cib_wish_t *const *wishes, int count, apr_pool_t *pool)
+{
+    cib_end_t **ends = apr_palloc(pool, sizeof(*ends) * (apr_size_t)count);
+
+    for (int i = 0; i < count; i++)
+        ends[i] = wishes[i]->baton;
+    return cib_transition_ends(db, ends, count, pool);
+}
+
 cib_error_t *cib_transition_end(const cib_ctx_t *ctx, apr_int64_t id, const cib_move_t *move,
                                 int *moved)
 {
-    stepping_t stepping = {.id = id, .move = *move};
+    cib_end_t ending = {.id = id, .move = *move};
 
     *moved = 0;
+    if (!cib_transition_allowed(CIB_RUNNING, move->to) || !cib_status_ended(move->to))
+        return CIB_OK;
     CIB_TRY(cib_trace_sync(ctx, id));
-    stepping.move.from = CIB_RUNNING;
-    stepping.move.now = apr_time_now();
-    CIB_TRY(cib_write(ctx, step, &stepping));
-    *moved = stepping.moved;
+    ending.move.from = CIB_RUNNING;
+    ending.move.now = apr_time_now();
+    CIB_TRY(cib_gather(ctx, CIB_GATHER_MANY, "", end, &ending));
+    *moved = ending.moved;
     return CIB_OK;
 }
 

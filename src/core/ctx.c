@@ -32,6 +32,12 @@ cib_error_t *cib_write_one(const cib_ctx_t *ctx, cib_section_fn section, void *b
     return cib_store_write(ctx->store, ctx->source, CIB_WRITE_ONE, section, baton, ctx->pool);
 }
 
+cib_error_t *cib_gather(const cib_ctx_t *ctx, cib_gather_e kind, const char *key,
+                        cib_wishes_fn section, void *baton)
+{
+    return cib_store_gather(ctx->store, ctx->source, kind, key, section, baton, ctx->pool);
+}
+
 cib_ctx_t cib_ctx_below(const cib_ctx_t *ctx)
 {
     cib_ctx_t below = *ctx;

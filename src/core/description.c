@@ -84,9 +84,8 @@ static const char *repo_url(const cib_project_t *project, const char *token, apr
 
 typedef struct describing_t {
     const cib_ctx_t *ctx;
-    apr_int64_t id;
     apr_time_t now;
-    cib_build_parts_t *parts;
+    cib_whole_t whole;
     apr_array_header_t *sealed; /* cib_variable_t * */
     cib_description_t *about;
 } describing_t;
@@ -105,7 +104,7 @@ static cib_error_t *dependencies(cib_db_t *db, describing_t *describing, apr_poo
     cib_description_t *about = describing->about;
     apr_array_header_t *needs;
 
-    CIB_TRY(cib_q_needs(db, describing->id, &needs, pool));
+    CIB_TRY(cib_q_needs(db, describing->whole.id, &needs, pool));
     about->dependencies = apr_array_make(pool, needs->nelts + 1, sizeof(cib_dependency_t *));
     for (int i = 0; i < needs->nelts; i++) {
         cib_dependency_t *dependency = apr_pcalloc(pool, sizeof(*dependency));
@@ -122,35 +121,42 @@ static cib_error_t *dependencies(cib_db_t *db, describing_t *describing, apr_poo
 
 static cib_error_t *collect_parts(cib_db_t *db, describing_t *describing, apr_pool_t *pool)
 {
-    const cib_build_parts_t *parts = describing->parts;
+    const cib_build_parts_t *parts = describing->whole.parts;
     cib_description_t *about = describing->about;
 
     describing->sealed = apr_array_make(pool, 1, sizeof(cib_variable_t *));
     about->dependencies = apr_array_make(pool, 1, sizeof(cib_dependency_t *));
     about->archive = NULL;
     if (parts->has_variables)
-        CIB_TRY(cib_q_variables(db, describing->id, &describing->sealed, pool));
+        CIB_TRY(cib_q_variables(db, describing->whole.id, &describing->sealed, pool));
     if (parts->has_artifacts)
-        CIB_TRY(archive_of(db, describing->id, describing->now, &about->archive, pool));
+        CIB_TRY(archive_of(db, describing->whole.id, describing->now, &about->archive, pool));
     return parts->has_needs ? dependencies(db, describing, pool) : CIB_OK;
 }
 
-static cib_error_t *collect(cib_db_t *db, void *baton, apr_pool_t *pool)
+static cib_error_t *collect_one(cib_db_t *db, describing_t *describing, apr_pool_t *pool)
 {
-    describing_t *describing = baton;
+    const cib_whole_t *whole = &describing->whole;
     cib_description_t *about = describing->about;
 
-    CIB_TRY(cib_q_build(db, describing->id, &about->build, pool));
-    if (!about->build)
-        return cib_no_record(pool, "build", describing->id);
-    CIB_TRY(cib_q_project(db, about->build->project_id, &about->project, pool));
-    CIB_TRY(cib_q_build_parts(db, describing->id, &describing->parts, pool));
-    if (!about->project || !describing->parts)
-        return cib_no_record(pool, "build", describing->id);
-    about->runner = NULL;
-    if (about->build->runner_id)
-        CIB_TRY(cib_q_runner(db, about->build->runner_id, &about->runner, pool));
+    if (!whole->build || !whole->project || !whole->parts)
+        return cib_no_record(pool, "build", whole->id);
+    about->build = whole->build;
+    about->project = whole->project;
+    about->runner = whole->runner;
     return collect_parts(db, describing, pool);
+}
+
+static cib_error_t *collect(cib_db_t *db, cib_wish_t *const *wishes, int count, apr_pool_t *pool)
+{
+    cib_whole_t **wholes = apr_palloc(pool, sizeof(*wholes) * (apr_size_t)count);
+
+    for (int i = 0; i < count; i++)
+        wholes[i] = &((describing_t *)wishes[i]->baton)->whole;
+    CIB_TRY(cib_q_wholes(db, wholes, count, pool));
+    for (int i = 0; i < count; i++)
+        wishes[i]->err = collect_one(db, wishes[i]->baton, wishes[i]->pool);
+    return CIB_OK;
 }
 
 /* The lines of before_script come first. */
@@ -210,7 +216,7 @@ static cib_error_t *read_options(cib_description_t *about, const cib_build_spec_
 /* What the database fails to say, for whatever reason, is no fault of the build's. */
 static cib_error_t *ask(const cib_ctx_t *ctx, describing_t *describing)
 {
-    cib_error_t *err = cib_read(ctx, collect, describing);
+    cib_error_t *err = cib_gather(ctx, CIB_GATHER_READ, "", collect, describing);
 
     if (err && err->reason == CIB_REASON_INTERNAL)
         err->reason = CIB_REASON_UNAVAILABLE;
@@ -220,7 +226,8 @@ static cib_error_t *ask(const cib_ctx_t *ctx, describing_t *describing)
 cib_error_t *cib_describe(const cib_ctx_t *ctx, apr_int64_t build_id,
                           cib_description_t **description)
 {
-    describing_t describing = {.ctx = ctx, .id = build_id, .now = apr_time_now()};
+    describing_t describing = {
+        .ctx = ctx, .now = apr_time_now(), .whole = {.id = build_id, .pool = ctx->pool}};
     cib_description_t *about = apr_pcalloc(ctx->pool, sizeof(*about));
     apr_array_header_t *variables;
 
@@ -235,7 +242,7 @@ cib_error_t *cib_describe(const cib_ctx_t *ctx, apr_int64_t build_id,
     about->runner_version = about->runner ? about->runner->version : NULL;
     about->timeout = timeout(about->build, about->runner);
     about->variables = in_order(variables, ctx->pool);
-    CIB_TRY(read_options(about, &describing.parts->spec, ctx->pool));
+    CIB_TRY(read_options(about, &describing.whole.parts->spec, ctx->pool));
     *description = about;
     return CIB_OK;
 }

@@ -15,6 +15,10 @@ cib_error_t *cib_write(const cib_ctx_t *ctx, cib_section_fn section, void *baton
 /* For a section of exactly one changing statement. */
 cib_error_t *cib_write_one(const cib_ctx_t *ctx, cib_section_fn section, void *baton);
 
+/* For a section that serves many who ask the same at once. */
+cib_error_t *cib_gather(const cib_ctx_t *ctx, cib_gather_e kind, const char *key,
+                        cib_wishes_fn section, void *baton);
+
 /* The same context with a pool of its own below, to be cleared after each part of a long work. It
  * is left alone where an error is returned, which lives in it. */
 cib_ctx_t cib_ctx_below(const cib_ctx_t *ctx);

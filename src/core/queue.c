@@ -4,24 +4,41 @@
 #include "store/cib_listener.h"
 #include "transition.h"
 
-typedef struct claiming_t {
+typedef struct looking_t {
     const cib_runner_t *runner;
     int can;
-    apr_int64_t id;
-} claiming_t;
+} looking_t;
 
 static cib_error_t *look(cib_db_t *db, void *baton, apr_pool_t *pool)
 {
-    claiming_t *claiming = baton;
+    looking_t *looking = baton;
 
-    return cib_q_can_claim(db, claiming->runner, &claiming->can, pool);
+    return cib_q_can_claim(db, looking->runner, &looking->can, pool);
 }
 
-static cib_error_t *take(cib_db_t *db, void *baton, apr_pool_t *pool)
+/* On SQLite, so that who finds nothing need not wait until it may write. On PostgreSQL such a claim
+ * writes nothing anyhow. */
+static cib_error_t *may_find(const cib_ctx_t *ctx, const cib_runner_t *runner, int *may)
 {
-    claiming_t *claiming = baton;
+    looking_t looking = {.runner = runner, .can = 1};
 
-    return cib_transition_claim(db, claiming->runner, apr_time_now(), &claiming->id, pool);
+    if (cib_store_driver(ctx->store) == CIB_DRIVER_SQLITE3)
+        CIB_TRY(cib_read(ctx, look, &looking));
+    *may = looking.can;
+    return CIB_OK;
+}
+
+static cib_error_t *take(cib_db_t *db, cib_wish_t *const *wishes, int count, apr_pool_t *pool)
+{
+    cib_claiming_t **claimings = apr_palloc(pool, sizeof(*claimings) * (apr_size_t)count);
+    cib_error_t *err;
+
+    for (int i = 0; i < count; i++)
+        claimings[i] = wishes[i]->baton;
+    err = cib_transition_claim(db, claimings, count, apr_time_now(), pool);
+    for (int i = 0; i < count; i++)
+        wishes[i]->granted = claimings[i]->id != 0;
+    return err;
 }
 
 const char *cib_queue_value(const cib_ctx_t *ctx, const cib_runner_t *runner)
@@ -41,7 +58,8 @@ static int nothing_changed(const cib_ctx_t *ctx, const cib_runner_t *runner,
 cib_error_t *cib_queue_claim(const cib_ctx_t *ctx, const cib_runner_t *runner,
                              const char *last_update, cib_claim_t *claim)
 {
-    claiming_t claiming = {.runner = runner};
+    cib_claiming_t claiming = {.runner = runner};
+    int may;
 
     *claim = (cib_claim_t){0};
     if (!runner->active)
@@ -52,10 +70,10 @@ cib_error_t *cib_queue_claim(const cib_ctx_t *ctx, const cib_runner_t *runner,
     claim->current = nothing_changed(ctx, runner, last_update);
     if (claim->current)
         return CIB_OK;
-    CIB_TRY(cib_read(ctx, look, &claiming));
-    if (!claiming.can)
+    CIB_TRY(may_find(ctx, runner, &may));
+    if (!may)
         return CIB_OK;
-    CIB_TRY(cib_write_one(ctx, take, &claiming));
+    CIB_TRY(cib_gather(ctx, CIB_GATHER_ONE, cib_q_claims_key(runner, ctx->pool), take, &claiming));
     claim->build_id = claiming.id;
     return CIB_OK;
 }

@@ -213,31 +213,32 @@ cib_error_t *cib_runner_add(const cib_ctx_t *ctx, const cib_runner_new_t *fresh,
 /* --- looking --------------------------------------------------------------------------------- */
 
 typedef struct asking_t {
-    const char *token_sha256;
     apr_int64_t id;
     cib_runner_t *runner;
     apr_array_header_t *list;
 } asking_t;
 
-static cib_error_t *by_token(cib_db_t *db, void *baton, apr_pool_t *pool)
+static cib_error_t *by_token(cib_db_t *db, cib_wish_t *const *wishes, int count, apr_pool_t *pool)
 {
-    asking_t *asking = baton;
+    cib_token_owner_t **owners = apr_palloc(pool, sizeof(*owners) * (apr_size_t)count);
 
-    return cib_q_runner_by_token(db, asking->token_sha256, &asking->runner, pool);
+    for (int i = 0; i < count; i++)
+        owners[i] = wishes[i]->baton;
+    return cib_q_runners_by_token(db, owners, count, pool);
 }
 
 cib_error_t *cib_runner_authenticate(const cib_ctx_t *ctx, const char *token, cib_runner_t **runner)
 {
-    asking_t asking = {0};
+    cib_token_owner_t owner = {.pool = ctx->pool};
 
     *runner = NULL;
     if (token && *token) {
-        asking.token_sha256 = cib_token_hash(token, ctx->pool);
-        CIB_TRY(cib_read(ctx, by_token, &asking));
+        owner.token_sha256 = cib_token_hash(token, ctx->pool);
+        CIB_TRY(cib_gather(ctx, CIB_GATHER_READ, "", by_token, &owner));
     }
-    if (!asking.runner)
+    if (!owner.runner)
         return cib_error(ctx->pool, CIB_REASON_WRONG_TOKEN, APR_SUCCESS, NULL);
-    *runner = asking.runner;
+    *runner = owner.runner;
     return CIB_OK;
 }
 

@@ -144,6 +144,17 @@ cib_error_t *cib_transition(cib_db_t *db, apr_int64_t id, const cib_move_t *move
     return follow(db, one_id(id, pool), move->now, pool);
 }
 
+cib_error_t *cib_transition_ends(cib_db_t *db, cib_end_t *const *ends, int count, apr_pool_t *pool)
+{
+    apr_array_header_t *ended = apr_array_make(pool, count, sizeof(apr_int64_t));
+
+    CIB_TRY(cib_q_builds_end(db, ends, count, pool));
+    for (int i = 0; i < count; i++)
+        if (ends[i]->moved)
+            APR_ARRAY_PUSH(ended, apr_int64_t) = ends[i]->id;
+    return follow(db, ended, ends[0]->move.now, pool);
+}
+
 cib_error_t *cib_transition_settle(cib_db_t *db, apr_int64_t id, apr_time_t now, apr_pool_t *pool)
 {
     const apr_array_header_t *self = one_id(id, pool);
@@ -181,10 +192,10 @@ cib_error_t *cib_transition_requeue(cib_db_t *db, const cib_build_t *build, apr_
     return cib_transition(db, build->id, &move, moved, pool);
 }
 
-cib_error_t *cib_transition_claim(cib_db_t *db, const cib_runner_t *runner, apr_time_t now,
-                                  apr_int64_t *id, apr_pool_t *pool)
+cib_error_t *cib_transition_claim(cib_db_t *db, cib_claiming_t *const *claimings, int count,
+                                  apr_time_t now, apr_pool_t *pool)
 {
-    return cib_q_claim(db, runner, now, id, pool);
+    return cib_q_claims(db, claimings, count, now, pool);
 }
 
 cib_error_t *cib_transition_added(cib_db_t *db, const cib_build_t *build, apr_pool_t *pool)

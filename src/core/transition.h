@@ -15,6 +15,9 @@ int cib_transition_allowed(cib_status_e from, cib_status_e to);
 cib_error_t *cib_transition(cib_db_t *db, apr_int64_t id, const cib_move_t *move, int *moved,
                             apr_pool_t *pool);
 
+/* Likewise of several running builds that end, each by a move of its own. */
+cib_error_t *cib_transition_ends(cib_db_t *db, cib_end_t *const *ends, int count, apr_pool_t *pool);
+
 /* End a running build in a section of its own (src/core/build.c), its trace on disk first. `from`
  * and `now` of the move are filled in. */
 cib_error_t *cib_transition_end(const cib_ctx_t *ctx, apr_int64_t id, const cib_move_t *move,
@@ -32,9 +35,9 @@ int cib_transition_again(const cib_build_t *build);
 cib_error_t *cib_transition_requeue(cib_db_t *db, const cib_build_t *build, apr_time_t now,
                                     cib_status_e *to, int *moved, apr_pool_t *pool);
 
-/* Hand the first build that suits to the runner; `*id` 0: none. */
-cib_error_t *cib_transition_claim(cib_db_t *db, const cib_runner_t *runner, apr_time_t now,
-                                  apr_int64_t *id, apr_pool_t *pool);
+/* Hand the first build that suits to each of these runners, which may all take the same. */
+cib_error_t *cib_transition_claim(cib_db_t *db, cib_claiming_t *const *claimings, int count,
+                                  apr_time_t now, apr_pool_t *pool);
 
 /* How a build with these needs (cib_build_t *) begins: pending, created or skipped. The needs must
  * be locked by the caller. */

@@ -1,4 +1,7 @@
 /* Builds: their rows and every step's write. */
+#include <stdlib.h>
+#include <string.h>
+
 #include <apr_strings.h>
 
 #include "builds.h"
@@ -115,7 +118,7 @@ static void read_times(cib_build_t *build, const cib_rows_t *rows, int row)
     build->erased_at = cib_row_int(rows, row, 21);
 }
 
-static cib_build_t *build_of(const cib_rows_t *rows, int row, apr_pool_t *pool)
+cib_build_t *cib_build_of(const cib_rows_t *rows, int row, apr_pool_t *pool)
 {
     cib_build_t *build = apr_pcalloc(pool, sizeof(*build));
 
@@ -153,7 +156,7 @@ cib_error_t *cib_db_builds(cib_db_t *db, const cib_sql_t *sql, const cib_arg_t *
     CIB_TRY(cib_db_select(db, sql, args, nargs, CIB_BUILD_COLUMN_COUNT, &rows, pool));
     *builds = apr_array_make(pool, cib_rows_count(rows) + 1, sizeof(cib_build_t *));
     for (int i = 0; i < cib_rows_count(rows); i++)
-        APR_ARRAY_PUSH(*builds, cib_build_t *) = build_of(rows, i, pool);
+        APR_ARRAY_PUSH(*builds, cib_build_t *) = cib_build_of(rows, i, pool);
     return CIB_OK;
 }
 
@@ -162,7 +165,7 @@ cib_error_t *cib_q_build(cib_db_t *db, apr_int64_t id, cib_build_t **build, apr_
     cib_rows_t *rows;
 
     CIB_TRY(cib_db_select(db, &by_id, CIB_ARGS(CIB_INT(id)), CIB_BUILD_COLUMN_COUNT, &rows, pool));
-    *build = cib_rows_count(rows) ? build_of(rows, 0, pool) : NULL;
+    *build = cib_rows_count(rows) ? cib_build_of(rows, 0, pool) : NULL;
     return CIB_OK;
 }
 
@@ -292,6 +295,116 @@ cib_error_t *cib_q_build_move(cib_db_t *db, apr_int64_t id, const cib_move_t *mo
                                   CIB_TEXT(move->trace_checksum), CIB_INT(id), CIB_TEXT(from),
                                   CIB_INT(move->claim), CIB_INT(move->claim)),
                          changed, pool);
+}
+
+/* Each row by the array's order, which is that of the ids. */
+static const cib_sql_t end_all = {
+    NULL,
+    "UPDATE builds b SET status = e.status, finished_at = e.finished_at, "
+    "failure_reason = e.failure_reason, exit_code = e.exit_code, trace_checksum = e.checksum "
+    "FROM unnest(CAST(%s AS bigint[]), CAST(%s AS bigint[]), CAST(%s AS bigint[]), "
+    "CAST(%s AS integer[]), CAST(%s AS text[]), CAST(%s AS text[]), CAST(%s AS text[])) "
+    "WITH ORDINALITY AS e (id, claim, finished_at, exit_code, status, failure_reason, checksum, n) "
+    "WHERE b.id = e.id AND b." CIB_STATUS_HIDDEN "'running' AND (b.claim = e.claim OR e.claim = 0) "
+    "RETURNING e.n",
+};
+
+/* The columns of that. */
+enum { END_ID, END_CLAIM, END_TIME, END_CODE, END_STATUS, END_REASON, END_CHECKSUM, END_COLUMNS };
+
+static const char *number_text(apr_int64_t number, apr_pool_t *pool)
+{
+    return apr_psprintf(pool, "%" APR_INT64_T_FMT, number);
+}
+
+static void end_cells(const cib_end_t *end, const char *cells[END_COLUMNS], apr_pool_t *pool)
+{
+    const cib_move_t *move = &end->move;
+
+    cells[END_ID] = number_text(end->id, pool);
+    cells[END_CLAIM] = number_text(move->claim, pool);
+    cells[END_TIME] = number_text(move->now, pool);
+    cells[END_CODE] = move->has_exit_code ? number_text(move->exit_code, pool) : NULL;
+    cells[END_STATUS] = cib_status_name(move->to);
+    cells[END_REASON] = move->failure_reason;
+    cells[END_CHECKSUM] = move->trace_checksum;
+}
+
+/* An element of an array's text. */
+static const char *element(const char *text, apr_pool_t *pool)
+{
+    char *quoted, *to;
+
+    if (!text)
+        return "NULL";
+    quoted = to = apr_palloc(pool, 2 * strlen(text) + 3);
+    *to++ = '"';
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\')
+            *to++ = '\\';
+        *to++ = *text;
+    }
+    *to++ = '"';
+    *to = '\0';
+    return quoted;
+}
+
+static int by_id_of_end(const void *a, const void *b)
+{
+    const cib_end_t *x = *(cib_end_t *const *)a, *y = *(cib_end_t *const *)b;
+
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+cib_arg_t cib_arg_texts(const apr_array_header_t *texts, apr_pool_t *pool)
+{
+    apr_array_header_t *parts = apr_array_make(pool, texts->nelts + 1, sizeof(const char *));
+
+    for (int i = 0; i < texts->nelts; i++)
+        APR_ARRAY_PUSH(parts, const char *) = element(APR_ARRAY_IDX(texts, i, const char *), pool);
+    return CIB_TEXT(apr_pstrcat(pool, "{", apr_array_pstrcat(pool, parts, ','), "}", NULL));
+}
+
+static void end_args(cib_end_t *const *ends, int count, cib_arg_t args[END_COLUMNS],
+                     apr_pool_t *pool)
+{
+    const char *cells[END_COLUMNS];
+    apr_array_header_t *columns[END_COLUMNS];
+
+    for (int c = 0; c < END_COLUMNS; c++)
+        columns[c] = apr_array_make(pool, count, sizeof(const char *));
+    for (int i = 0; i < count; i++) {
+        end_cells(ends[i], cells, pool);
+        for (int c = 0; c < END_COLUMNS; c++)
+            APR_ARRAY_PUSH(columns[c], const char *) = cells[c];
+    }
+    for (int c = 0; c < END_COLUMNS; c++)
+        args[c] = cib_arg_texts(columns[c], pool);
+}
+
+static cib_error_t *end_together(cib_db_t *db, cib_end_t *const *ends, int count, apr_pool_t *pool)
+{
+    cib_end_t **sorted = apr_pmemdup(pool, ends, sizeof(*ends) * (apr_size_t)count);
+    cib_arg_t args[END_COLUMNS];
+    cib_rows_t *rows;
+
+    qsort(sorted, (size_t)count, sizeof(*sorted), by_id_of_end);
+    end_args(sorted, count, args, pool);
+    CIB_TRY(cib_db_select(db, &end_all, args, END_COLUMNS, 1, &rows, pool));
+    for (int i = 0; i < count; i++)
+        ends[i]->moved = 0;
+    for (int i = 0; i < cib_rows_count(rows); i++)
+        sorted[cib_row_int(rows, i, 0) - 1]->moved = 1;
+    return CIB_OK;
+}
+
+cib_error_t *cib_q_builds_end(cib_db_t *db, cib_end_t *const *ends, int count, apr_pool_t *pool)
+{
+    if (count > 1 && cib_store_driver(db->store) == CIB_DRIVER_PGSQL)
+        return end_together(db, ends, count, pool);
+    for (int i = 0; i < count; i++)
+        CIB_TRY(cib_q_build_move(db, ends[i]->id, &ends[i]->move, &ends[i]->moved, pool));
+    return CIB_OK;
 }
 
 #define SETTLE                                                                                     \

@@ -403,6 +403,18 @@ cib_error_t *cib_db_select(cib_db_t *db, const cib_sql_t *sql, const cib_arg_t *
     return CIB_OK;
 }
 
+cib_rows_t *cib_rows_cut(const cib_rows_t *rows, int row, int from, int columns, apr_pool_t *pool)
+{
+    cib_rows_t *cut = apr_pcalloc(pool, sizeof(*cut));
+
+    cut->count = 1;
+    cut->columns = columns;
+    cut->cells = apr_palloc(pool, sizeof(char *) * (apr_size_t)columns);
+    for (int i = 0; i < columns; i++)
+        cut->cells[i] = apr_pstrdup(pool, cib_row_text(rows, row, from + i));
+    return cut;
+}
+
 int cib_rows_count(const cib_rows_t *rows)
 {
     return rows->count;

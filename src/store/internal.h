@@ -11,6 +11,7 @@
 #define CIB_LAST_ERROR_LEN 200
 
 typedef struct cib_combiner_t cib_combiner_t;
+typedef struct cib_gatherer_t cib_gatherer_t;
 typedef struct cib_guard_t cib_guard_t;
 
 /* A section whose time is measured. */
@@ -28,6 +29,7 @@ struct cib_store_t {
     cib_driver_e driver;
     cib_lock_t *lock;             /* SQLite */
     cib_combiner_t *combiner;     /* SQLite */
+    cib_gatherer_t *gatherer;     /* PostgreSQL */
     apr_interval_time_t patience; /* of sections; 0: for ever */
     cib_guard_t *guard;           /* PostgreSQL, with patience; else NULL */
     int make_sure;                /* of what became of a commit that was not answered */
@@ -128,6 +130,9 @@ cib_error_t *cib_db_ids(cib_db_t *db, const cib_sql_t *sql, const cib_arg_t *arg
 cib_error_t *cib_db_texts(cib_db_t *db, const cib_sql_t *sql, const cib_arg_t *args,
                           apr_size_t nargs, apr_array_header_t **texts, apr_pool_t *pool);
 
+/* Some columns of one row, copied to another pool. */
+cib_rows_t *cib_rows_cut(const cib_rows_t *rows, int row, int from, int columns, apr_pool_t *pool);
+
 /* A time or an id, 0 being SQL's NULL. */
 cib_arg_t cib_arg_nonzero(apr_int64_t number);
 
@@ -150,6 +155,10 @@ apr_status_t cib_combiner_create(cib_combiner_t **combiner, apr_pool_t *pool);
 /* Run the section in a transaction that it may share with those of other threads. */
 cib_error_t *cib_combiner_write(cib_store_t *store, const cib_source_t *source,
                                 cib_section_fn section, void *baton, apr_pool_t *pool);
+
+/* --- gather.c */
+
+apr_status_t cib_gatherer_create(cib_gatherer_t **gatherer, apr_pool_t *pool);
 
 /* --- listener.c */
 

@@ -25,30 +25,148 @@ cib_error_t *cib_q_build_spec(cib_db_t *db, apr_int64_t id, cib_build_spec_t **s
 }
 
 /* Most builds have none of these, and then three questions are spared with each claim. */
-#define HAS(what)                                                                                  \
-    "CASE WHEN EXISTS (SELECT 1 FROM " what " p WHERE p.build_id = s.build_id) THEN 1 ELSE 0 END"
+#define HAS(what, id)                                                                              \
+    "CASE WHEN EXISTS (SELECT 1 FROM " what " e WHERE e.build_id = " id ") THEN 1 ELSE 0 END"
+#define HAS_OF(what) HAS(what, "b.id")
+#define PARTS_COLUMN_COUNT 5
 
 static const cib_sql_t parts_of = {
-    "SELECT s.commands, s.options, " HAS("build_variables") ", " HAS("build_needs") ", " HAS(
-        "artifacts") " FROM build_specs s WHERE s.build_id = %lld",
+    "SELECT s.commands, s.options, " HAS("build_variables", "s.build_id") ", " HAS(
+        "build_needs", "s.build_id") ", " HAS("artifacts", "s.build_id") " FROM build_specs s "
+                                                                         "WHERE s.build_id = %lld",
     NULL,
 };
+
+static cib_build_parts_t *parts_in(const cib_rows_t *rows, apr_pool_t *pool)
+{
+    cib_build_parts_t *parts = apr_pcalloc(pool, sizeof(*parts));
+
+    parts->spec.commands = cib_row_text(rows, 0, 0);
+    parts->spec.options = cib_row_text(rows, 0, 1);
+    parts->has_variables = (int)cib_row_int(rows, 0, 2);
+    parts->has_needs = (int)cib_row_int(rows, 0, 3);
+    parts->has_artifacts = (int)cib_row_int(rows, 0, 4);
+    return parts;
+}
 
 cib_error_t *cib_q_build_parts(cib_db_t *db, apr_int64_t id, cib_build_parts_t **parts,
                                apr_pool_t *pool)
 {
     cib_rows_t *rows;
 
-    *parts = NULL;
-    CIB_TRY(cib_db_select(db, &parts_of, CIB_ARGS(CIB_INT(id)), 5, &rows, pool));
-    if (cib_rows_count(rows) == 0)
-        return CIB_OK;
-    *parts = apr_pcalloc(pool, sizeof(**parts));
-    (*parts)->spec.commands = cib_row_text(rows, 0, 0);
-    (*parts)->spec.options = cib_row_text(rows, 0, 1);
-    (*parts)->has_variables = (int)cib_row_int(rows, 0, 2);
-    (*parts)->has_needs = (int)cib_row_int(rows, 0, 3);
-    (*parts)->has_artifacts = (int)cib_row_int(rows, 0, 4);
+    CIB_TRY(cib_db_select(db, &parts_of, CIB_ARGS(CIB_INT(id)), PARTS_COLUMN_COUNT, &rows, pool));
+    *parts = cib_rows_count(rows) ? parts_in(rows, pool) : NULL;
+    return CIB_OK;
+}
+
+/* --- all of it at once */
+
+#define WHOLE_PARTS_OF                                                                             \
+    "c.commands, c.options, " HAS_OF("build_variables") ", " HAS_OF("build_needs") ", " HAS_OF(    \
+        "artifacts")
+#define WHOLE                                                                                      \
+    CIB_BUILD_COLUMNS ", " CIB_PROJECT_COLUMNS("p.") ", " WHOLE_PARTS_OF                           \
+                                                     ", " CIB_RUNNER_COLUMNS("r.")
+#define WHOLE_JOINS                                                                                \
+    "JOIN tagsets s ON s.id = b.tagset_id LEFT JOIN projects p ON p.id = b.project_id "            \
+    "LEFT JOIN build_specs c ON c.build_id = b.id LEFT JOIN runners r ON r.id = b.runner_id "
+
+enum {
+    WHOLE_PROJECT = CIB_BUILD_COLUMN_COUNT,
+    WHOLE_PARTS = WHOLE_PROJECT + CIB_PROJECT_COLUMN_COUNT,
+    WHOLE_RUNNER = WHOLE_PARTS + PARTS_COLUMN_COUNT,
+    WHOLE_PLACE = WHOLE_RUNNER + CIB_RUNNER_COLUMN_COUNT,
+    WHOLE_COLUMN_COUNT
+};
+
+static const cib_sql_t whole = {
+    "SELECT " WHOLE ", 1 FROM builds b " WHOLE_JOINS "WHERE b.id = %lld",
+    NULL,
+};
+
+static const cib_sql_t wholes = {
+    NULL,
+    "SELECT " WHOLE ", w.place FROM unnest(CAST(%s AS bigint[])) WITH ORDINALITY AS w (id, place) "
+    "JOIN builds b ON b.id = w.id " WHOLE_JOINS,
+};
+
+/* The same without what only a runner is told. */
+#define OWNED CIB_BUILD_COLUMNS ", " CIB_PROJECT_COLUMNS("p.")
+#define OWNED_JOINS                                                                                \
+    "JOIN tagsets s ON s.id = b.tagset_id LEFT JOIN projects p ON p.id = b.project_id "
+
+enum { OWNED_PLACE = WHOLE_PARTS, OWNED_COLUMN_COUNT };
+
+static const cib_sql_t owned = {
+    "SELECT " OWNED ", 1 FROM builds b " OWNED_JOINS "WHERE b.id = %lld",
+    NULL,
+};
+
+static const cib_sql_t owned_many = {
+    NULL,
+    "SELECT " OWNED ", w.place FROM unnest(CAST(%s AS bigint[])) WITH ORDINALITY AS w (id, place) "
+    "JOIN builds b ON b.id = w.id " OWNED_JOINS,
+};
+
+static void read_owned(cib_whole_t *of, const cib_rows_t *rows, int row)
+{
+    apr_pool_t *pool = of->pool;
+
+    of->build = cib_build_of(cib_rows_cut(rows, row, 0, CIB_BUILD_COLUMN_COUNT, pool), 0, pool);
+    if (cib_row_text(rows, row, WHOLE_PROJECT))
+        of->project = cib_project_of(
+            cib_rows_cut(rows, row, WHOLE_PROJECT, CIB_PROJECT_COLUMN_COUNT, pool), 0, pool);
+}
+
+static void read_rest(cib_whole_t *of, const cib_rows_t *rows, int row)
+{
+    apr_pool_t *pool = of->pool;
+
+    if (cib_row_text(rows, row, WHOLE_PARTS))
+        of->parts = parts_in(cib_rows_cut(rows, row, WHOLE_PARTS, PARTS_COLUMN_COUNT, pool), pool);
+    if (cib_row_text(rows, row, WHOLE_RUNNER))
+        of->runner = cib_runner_of(
+            cib_rows_cut(rows, row, WHOLE_RUNNER, CIB_RUNNER_COLUMN_COUNT, pool), 0, pool);
+}
+
+static cib_error_t *select_wholes(cib_db_t *db, const cib_sql_t *sql, int columns,
+                                  cib_whole_t *const *of, int count, cib_rows_t **rows,
+                                  apr_pool_t *pool)
+{
+    apr_array_header_t *ids = apr_array_make(pool, count, sizeof(apr_int64_t));
+    cib_arg_t arg = CIB_INT(of[0]->id);
+
+    for (int i = 0; i < count; i++) {
+        APR_ARRAY_PUSH(ids, apr_int64_t) = of[i]->id;
+        of[i]->build = NULL;
+        of[i]->project = NULL;
+        of[i]->parts = NULL;
+        of[i]->runner = NULL;
+    }
+    if (count > 1)
+        arg = cib_arg_these(db, ids, pool);
+    CIB_TRY(cib_db_select(db, sql, &arg, 1, columns, rows, pool));
+    for (int i = 0; i < cib_rows_count(*rows); i++)
+        read_owned(of[cib_row_int(*rows, i, columns - 1) - 1], *rows, i);
+    return CIB_OK;
+}
+
+cib_error_t *cib_q_owned(cib_db_t *db, cib_whole_t *const *of, int count, apr_pool_t *pool)
+{
+    cib_rows_t *rows;
+
+    return select_wholes(db, count > 1 ? &owned_many : &owned, OWNED_COLUMN_COUNT, of, count, &rows,
+                         pool);
+}
+
+cib_error_t *cib_q_wholes(cib_db_t *db, cib_whole_t *const *of, int count, apr_pool_t *pool)
+{
+    cib_rows_t *rows;
+
+    CIB_TRY(select_wholes(db, count > 1 ? &wholes : &whole, WHOLE_COLUMN_COUNT, of, count, &rows,
+                          pool));
+    for (int i = 0; i < cib_rows_count(rows); i++)
+        read_rest(of[cib_row_int(rows, i, WHOLE_PLACE) - 1], rows, i);
     return CIB_OK;
 }
 

@@ -1,11 +1,9 @@
 /* Projects. */
-#include "internal.h"
+#include "builds.h"
 #include "store/cib_questions.h"
 
-#define COLUMNS                                                                                    \
-    "id, name, repo_url, repo_auth_token, timeout, allow_git_fetch, shared_runners_enabled, "      \
-    "builds_enabled, removing, rotation, token_sealed"
-#define COLUMN_COUNT 11
+#define COLUMNS CIB_PROJECT_COLUMNS("")
+#define COLUMN_COUNT CIB_PROJECT_COLUMN_COUNT
 
 static const cib_sql_t add = {
     "INSERT INTO projects (name, repo_url, repo_auth_token, timeout, allow_git_fetch, "
@@ -66,7 +64,7 @@ static const cib_sql_t remove_row = {
     NULL,
 };
 
-static cib_project_t *project_of(const cib_rows_t *rows, int row, apr_pool_t *pool)
+cib_project_t *cib_project_of(const cib_rows_t *rows, int row, apr_pool_t *pool)
 {
     cib_project_t *project = apr_pcalloc(pool, sizeof(*project));
 
@@ -90,7 +88,7 @@ static cib_error_t *select_one(cib_db_t *db, const cib_sql_t *sql, cib_arg_t arg
     cib_rows_t *rows;
 
     CIB_TRY(cib_db_select(db, sql, &arg, 1, COLUMN_COUNT, &rows, pool));
-    *project = cib_rows_count(rows) ? project_of(rows, 0, pool) : NULL;
+    *project = cib_rows_count(rows) ? cib_project_of(rows, 0, pool) : NULL;
     return CIB_OK;
 }
 
@@ -145,7 +143,7 @@ cib_error_t *cib_q_projects(cib_db_t *db, apr_array_header_t **projects, apr_poo
     CIB_TRY(cib_db_select(db, &all, NULL, 0, COLUMN_COUNT, &rows, pool));
     *projects = apr_array_make(pool, cib_rows_count(rows) + 1, sizeof(cib_project_t *));
     for (int i = 0; i < cib_rows_count(rows); i++)
-        APR_ARRAY_PUSH(*projects, cib_project_t *) = project_of(rows, i, pool);
+        APR_ARRAY_PUSH(*projects, cib_project_t *) = cib_project_of(rows, i, pool);
     return CIB_OK;
 }
 

@@ -9,6 +9,8 @@
  * The heads are sought by scalar subqueries for one row in the key's order on purpose: these a
  * planner cannot turn into a join that reads all of the queue, whatever it thinks of its size.
  */
+#include <apr_strings.h>
+
 #include "builds.h"
 #include "store/cib_questions.h"
 
@@ -276,6 +278,141 @@ cib_error_t *cib_q_claim(cib_db_t *db, const cib_runner_t *runner, apr_time_t no
     if (cib_store_driver(db->store) == CIB_DRIVER_SQLITE3)
         return claim_sqlite(db, runner, now, id, pool);
     return claim_pgsql(db, runner, now, id, pool);
+}
+
+/* --- claiming on PostgreSQL for many at once, by one statement
+ *
+ * They may all take the same builds (cib_q_claims_key); the first is asked for.
+ *
+ * head       as above
+ * candidate  the first builds of these, at most a window of each, each with its turn: a shared
+ *            runner's claim makes the project's next build wait longer
+ * wanted     who still may take the same, numbered
+ * free       as many candidates as are wanted and nobody else has locked, in the order in which
+ *            they would be claimed one by one
+ * picked     these, numbered
+ * gone       their rows of the queue
+ * claimed    their builds, each for one
+ *
+ * Arguments after those of `head`: window, the runners, the first, shared, now. Rows: how many
+ * heads there are, whose claim it is (its place among the runners), and the build.
+ */
+#define CANDIDATES(turn)                                                                           \
+    "candidate AS MATERIALIZED ("                                                                  \
+    "SELECT c.tagset_id, c.project_id, c.build_id, " turn " AS turn "                              \
+    "FROM head h CROSS JOIN LATERAL ("                                                             \
+    "SELECT q.tagset_id, q.project_id, q.build_id FROM queue q "                                   \
+    "WHERE q.tagset_id = h.tagset_id AND q.project_id = h.project_id "                             \
+    "ORDER BY q.build_id LIMIT %lld) c), "
+#define SHARED_TURN "h.running + row_number() OVER (PARTITION BY c.project_id ORDER BY c.build_id)"
+
+#define CLAIMS_TAIL                                                                                \
+    "wanted AS MATERIALIZED ("                                                                     \
+    "SELECT w.place, r.id AS runner_id, row_number() OVER (ORDER BY w.place) AS n "                \
+    "FROM unnest(CAST(%s AS bigint[])) WITH ORDINALITY AS w (id, place) "                          \
+    "JOIN runners r ON r.id = w.id JOIN runners f ON f.id = %lld "                                 \
+    "WHERE r.id = f.id OR (r.is_shared = 1 AND f.is_shared = 1 AND r.locked = f.locked "           \
+    "AND r.run_untagged = f.run_untagged AND r.tags = f.tags)), "                                  \
+    "free AS ("                                                                                    \
+    "SELECT q.tagset_id, q.project_id, q.build_id, c.turn FROM candidate c JOIN queue q "          \
+    "ON q.tagset_id = c.tagset_id AND q.project_id = c.project_id AND q.build_id = c.build_id "    \
+    "ORDER BY c.turn, c.build_id LIMIT (SELECT count(*) FROM wanted) "                             \
+    "FOR UPDATE OF q SKIP LOCKED), "                                                               \
+    "picked AS MATERIALIZED ("                                                                     \
+    "SELECT *, row_number() OVER (ORDER BY turn, build_id) AS n FROM free), "                      \
+    "gone AS ("                                                                                    \
+    "DELETE FROM queue q USING picked k WHERE q.tagset_id = k.tagset_id "                          \
+    "AND q.project_id = k.project_id AND q.build_id = k.build_id RETURNING q.build_id, k.n), "     \
+    "claimed AS ("                                                                                 \
+    "UPDATE builds b SET status = 'running', runner_id = w.runner_id, on_shared_runner = %lld, "   \
+    "started_at = %lld, heard_at = NULL, claim = b.claim + 1 FROM gone g JOIN wanted w "           \
+    "ON w.n = g.n WHERE b.id = g.build_id AND b." CIB_STATUS_HIDDEN                                \
+    "'pending' RETURNING b.id, w.place) "                                                          \
+    "SELECT h.heads, c.place, c.id FROM (SELECT count(*) AS heads FROM head) h "                   \
+    "LEFT JOIN claimed c ON true"
+
+static const cib_sql_t claims_specific = {NULL, SPECIFIC_HEAD CANDIDATES("0") CLAIMS_TAIL};
+static const cib_sql_t claims_shared = {NULL, SHARED_HEAD CANDIDATES(SHARED_TURN) CLAIMS_TAIL};
+
+static cib_arg_t runners_of(const cib_db_t *db, cib_claiming_t *const *claimings, int count,
+                            apr_pool_t *pool)
+{
+    apr_array_header_t *ids = apr_array_make(pool, count, sizeof(apr_int64_t));
+
+    for (int i = 0; i < count; i++)
+        APR_ARRAY_PUSH(ids, apr_int64_t) = claimings[i]->runner->id;
+    return cib_arg_these(db, ids, pool);
+}
+
+static cib_error_t *select_claims(cib_db_t *db, cib_claiming_t *const *claimings, int count,
+                                  apr_time_t now, cib_rows_t **rows, apr_pool_t *pool)
+{
+    const cib_runner_t *first = claimings[0]->runner;
+    int window = FIRST_WINDOW + count * WINDOW_FACTOR;
+    const cib_arg_t args[] = {CIB_INT(first->id),
+                              CIB_INT(first->id),
+                              CIB_INT(window),
+                              CIB_INT(window),
+                              runners_of(db, claimings, count, pool),
+                              CIB_INT(first->id),
+                              CIB_INT(first->is_shared),
+                              CIB_INT(now)};
+    const int nargs = sizeof(args) / sizeof(args[0]);
+
+    if (first->is_shared)
+        return cib_db_select(db, &claims_shared, args + 1, nargs - 1, 3, rows, pool);
+    return cib_db_select(db, &claims_specific, args, nargs, 3, rows, pool);
+}
+
+/* Those without a build move to the front; how many they are. */
+static int still_without(cib_claiming_t **claimings, int count)
+{
+    int left = 0;
+
+    for (int i = 0; i < count; i++)
+        if (!claimings[i]->id)
+            claimings[left++] = claimings[i];
+    return left;
+}
+
+/* `*left` 0: there is nothing for the others either. */
+static cib_error_t *claim_together(cib_db_t *db, cib_claiming_t **claimings, apr_time_t now,
+                                   int *left, apr_pool_t *pool)
+{
+    cib_rows_t *rows;
+
+    CIB_TRY(select_claims(db, claimings, *left, now, &rows, pool));
+    for (int i = 0; i < cib_rows_count(rows); i++)
+        if (cib_row_int(rows, i, 1))
+            claimings[cib_row_int(rows, i, 1) - 1]->id = cib_row_int(rows, i, 2);
+    *left = cib_row_int(rows, 0, 0) ? still_without(claimings, *left) : 0;
+    return CIB_OK;
+}
+
+cib_error_t *cib_q_claims(cib_db_t *db, cib_claiming_t *const *claimings, int count, apr_time_t now,
+                          apr_pool_t *pool)
+{
+    cib_claiming_t **others = apr_pmemdup(pool, claimings, sizeof(*claimings) * (apr_size_t)count);
+    int together = cib_store_driver(db->store) == CIB_DRIVER_PGSQL;
+    int left = count, before = count + 1;
+
+    for (int i = 0; i < count; i++)
+        claimings[i]->id = 0;
+    while (together && left > 1 && left < before && !is_barred(claimings[0]->runner)) {
+        before = left;
+        CIB_TRY(claim_together(db, others, now, &left, pool));
+    }
+    /* each by itself knows to be patient with those who are quicker */
+    for (int i = 0; i < left; i++)
+        CIB_TRY(cib_q_claim(db, others[i]->runner, now, &others[i]->id, pool));
+    return CIB_OK;
+}
+
+const char *cib_q_claims_key(const cib_runner_t *runner, apr_pool_t *pool)
+{
+    if (!runner->is_shared)
+        return apr_psprintf(pool, "%" APR_INT64_T_FMT, runner->id);
+    return apr_psprintf(pool, "%d %d %s", runner->locked, runner->run_untagged, runner->tags);
 }
 
 /* --- into the queue and out of it */

@@ -1,14 +1,11 @@
 /* Runners. */
 #include <string.h>
 
-#include "internal.h"
+#include "builds.h"
 #include "store/cib_questions.h"
 
-#define COLUMNS                                                                                    \
-    "id, description, active, is_shared, locked, run_untagged, tags, contacted_at, name, "         \
-    "version, revision, platform, architecture, info_changed_at, info_changes, "                   \
-    "maximum_timeout, created_at"
-#define COLUMN_COUNT 17
+#define COLUMNS CIB_RUNNER_COLUMNS("")
+#define COLUMN_COUNT CIB_RUNNER_COLUMN_COUNT
 
 static const cib_sql_t add = {
     "INSERT INTO runners (description, active, is_shared, locked, run_untagged, tags, "
@@ -104,7 +101,7 @@ static const cib_sql_t of_project = {
     NULL,
 };
 
-static cib_runner_t *runner_of(const cib_rows_t *rows, int row, apr_pool_t *pool)
+cib_runner_t *cib_runner_of(const cib_rows_t *rows, int row, apr_pool_t *pool)
 {
     cib_runner_t *runner = apr_pcalloc(pool, sizeof(*runner));
 
@@ -134,7 +131,7 @@ static cib_error_t *select_one(cib_db_t *db, const cib_sql_t *sql, cib_arg_t arg
     cib_rows_t *rows;
 
     CIB_TRY(cib_db_select(db, sql, &arg, 1, COLUMN_COUNT, &rows, pool));
-    *runner = cib_rows_count(rows) ? runner_of(rows, 0, pool) : NULL;
+    *runner = cib_rows_count(rows) ? cib_runner_of(rows, 0, pool) : NULL;
     return CIB_OK;
 }
 
@@ -187,6 +184,39 @@ cib_error_t *cib_q_runner_by_token(cib_db_t *db, const char *token_sha256, cib_r
     return select_one(db, &by_token, CIB_TEXT(token_sha256), runner, pool);
 }
 
+/* The same of many tokens, PostgreSQL. */
+static const cib_sql_t by_tokens = {
+    NULL,
+    "SELECT w.place, " CIB_RUNNER_COLUMNS("r.") " FROM unnest(CAST(%s AS text[])) "
+                                                "WITH ORDINALITY AS w (token_sha256, place) JOIN "
+                                                "runners r ON r.token_sha256 = w.token_sha256",
+};
+
+cib_error_t *cib_q_runners_by_token(cib_db_t *db, cib_token_owner_t *const *owners, int count,
+                                    apr_pool_t *pool)
+{
+    apr_array_header_t *tokens = apr_array_make(pool, count, sizeof(const char *));
+    cib_arg_t arg;
+    cib_rows_t *rows;
+
+    if (count == 1)
+        return cib_q_runner_by_token(db, owners[0]->token_sha256, &owners[0]->runner,
+                                     owners[0]->pool);
+    for (int i = 0; i < count; i++) {
+        APR_ARRAY_PUSH(tokens, const char *) = owners[i]->token_sha256;
+        owners[i]->runner = NULL;
+    }
+    arg = cib_arg_texts(tokens, pool);
+    CIB_TRY(cib_db_select(db, &by_tokens, &arg, 1, COLUMN_COUNT + 1, &rows, pool));
+    for (int i = 0; i < cib_rows_count(rows); i++) {
+        cib_token_owner_t *owner = owners[cib_row_int(rows, i, 0) - 1];
+
+        owner->runner =
+            cib_runner_of(cib_rows_cut(rows, i, 1, COLUMN_COUNT, owner->pool), 0, owner->pool);
+    }
+    return CIB_OK;
+}
+
 static cib_error_t *select_all(cib_db_t *db, const cib_sql_t *sql, const cib_arg_t *args,
                                apr_size_t nargs, apr_array_header_t **runners, apr_pool_t *pool)
 {
@@ -195,7 +225,7 @@ static cib_error_t *select_all(cib_db_t *db, const cib_sql_t *sql, const cib_arg
     CIB_TRY(cib_db_select(db, sql, args, nargs, COLUMN_COUNT, &rows, pool));
     *runners = apr_array_make(pool, cib_rows_count(rows) + 1, sizeof(cib_runner_t *));
     for (int i = 0; i < cib_rows_count(rows); i++)
-        APR_ARRAY_PUSH(*runners, cib_runner_t *) = runner_of(rows, i, pool);
+        APR_ARRAY_PUSH(*runners, cib_runner_t *) = cib_runner_of(rows, i, pool);
     return CIB_OK;
 }
 

@@ -31,6 +31,8 @@ apr_status_t cib_store_create(cib_store_t **store, const cib_storage_t *storage,
         if (rv == APR_SUCCESS)
             rv = cib_combiner_create(&made->combiner, pool);
     }
+    if (rv == APR_SUCCESS && made->driver == CIB_DRIVER_PGSQL)
+        rv = cib_gatherer_create(&made->gatherer, pool);
     if (rv == APR_SUCCESS)
         *store = made;
     return rv;

@@ -458,15 +458,29 @@ static void test_locked(fixture_t *fx, const world_t *w)
 static const cib_runner_t *claimer;
 static int claimed_by_thread[64];
 
+static cib_error_t *claim_wishes(cib_db_t *db, cib_wish_t *const *wishes, int count,
+                                 apr_pool_t *pool)
+{
+    cib_claiming_t *claimings[64];
+    cib_error_t *err;
+
+    for (int i = 0; i < count; i++)
+        claimings[i] = wishes[i]->baton;
+    err = cib_q_claims(db, claimings, count, apr_time_now(), pool);
+    for (int i = 0; i < count; i++)
+        wishes[i]->granted = claimings[i]->id != 0;
+    return err;
+}
+
 static void claim_until_empty(fixture_t *fx, int number, apr_pool_t *pool)
 {
-    claim_t c = {claimer, 0, 0};
+    cib_claiming_t c = {claimer, 0};
     apr_pool_t *turn;
 
     must(apr_pool_create(&turn, pool), "make a pool");
     do {
         apr_pool_clear(turn);
-        if (cib_store_write(fx->store, fx->source, CIB_WRITE_ONE, claim, &c, turn))
+        if (cib_store_gather(fx->store, fx->source, CIB_GATHER_ONE, "", claim_wishes, &c, turn))
             bail_out("a claim failed");
         claimed_by_thread[number] += c.id != 0;
     } while (c.id);
