@@ -91,5 +91,5 @@ static void register_hooks(apr_pool_t *pool)
     ap_hook_handler(handle, NULL, NULL, APR_HOOK_MIDDLE);
 }
 
-AP_DECLARE_MODULE(bench_trivial) = {
-    STANDARD20_MODULE_STUFF, NULL, NULL, NULL, NULL, NULL, register_hooks, 0};
+AP_DECLARE_MODULE(bench_trivial) = {STANDARD20_MODULE_STUFF, NULL, NULL, NULL, NULL, NULL,
+                                    register_hooks,          0};
