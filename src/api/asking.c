@@ -123,20 +123,39 @@ static cib_error_t *look(asking_t *asking, int anew, cib_runner_t **runner)
     return CIB_OK;
 }
 
-/* A look leaves nothing behind if it is in vain: a request that waits may be woken a thousand
- * times. */
-static cib_error_t *look_anew(asking_t *asking, cib_runner_t **runner)
+/* Where it may wait, a look leaves nothing behind if it is in vain: it may be woken a thousand
+ * times, and ten thousand may wait. */
+static void begin_look(asking_t *asking)
 {
-    cib_error_t *err;
-
     apr_pool_create(&asking->looking.pool, asking->call.r->pool);
     apr_pool_tag(asking->looking.pool, "cib_look");
-    err = look(asking, 1, runner);
+    asking->call.ctx = &asking->looking;
+}
+
+static cib_error_t *look_and_keep(asking_t *asking, int anew, cib_runner_t **runner)
+{
+    cib_error_t *err = look(asking, anew, runner);
+
     if (asking->claim.last_update) {
         apr_cpystrn(asking->value, asking->claim.last_update, sizeof asking->value);
         asking->claim.last_update = asking->value;
     }
     return err;
+}
+
+/* The runner as it was when it asked, as far as is_changed looks. */
+static cib_runner_t *remember(const cib_runner_t *runner, apr_pool_t *pool)
+{
+    cib_runner_t *kept = apr_pcalloc(pool, sizeof *kept);
+
+    kept->id = runner->id;
+    kept->active = runner->active;
+    kept->is_shared = runner->is_shared;
+    kept->locked = runner->locked;
+    kept->run_untagged = runner->run_untagged;
+    kept->tags = apr_pstrdup(pool, runner->tags);
+    kept->description = apr_pstrdup(pool, runner->description);
+    return kept;
 }
 
 /* --- answering */
@@ -200,7 +219,8 @@ static int resume(request_rec *r, cib_park_cause_e cause, void *baton)
 
     if (cause == CIB_PARK_LOOK) {
         cib_board_looked(cib_instance_of(r->server)->slot);
-        err = look_anew(asking, &runner);
+        begin_look(asking);
+        err = look_and_keep(asking, 1, &runner);
     }
     if (cause != CIB_PARK_LOOK || err || asking->description || is_changed(asking->runner, runner))
         return answer(asking, err);
@@ -219,13 +239,13 @@ static int wait_for_build(asking_t *asking)
     asking->order.patience = cib_config_number(r->server, CIB_CONF_LONG_POLL);
     if (!asking->order.patience || !instance || !cib_waker_listen(instance))
         return DECLINED;
-    asking->looking = *asking->call.ctx;
-    asking->call.ctx = &asking->looking;
     asking->order.place = place;
     asking->order.key = asking->runner->id;
     asking->order.seen = asking->claim.count;
     asking->order.resume = resume;
     asking->order.baton = asking;
+    asking->runner = remember(asking->runner, r->pool);
+    apr_pool_destroy(asking->looking.pool);
     return cib_park(r, &asking->order);
 }
 
@@ -237,7 +257,11 @@ static cib_error_t *ask(asking_t *asking, const cib_manner_t *manner)
     CIB_TRY(cib_call_read(&asking->call, NULL));
     if (is_idle(asking))
         return CIB_OK;
-    CIB_TRY(look(asking, 0, &asking->runner));
+    if (cib_config_number(asking->call.r->server, CIB_CONF_LONG_POLL)) {
+        asking->looking = *asking->call.ctx;
+        begin_look(asking);
+    }
+    CIB_TRY(look_and_keep(asking, 0, &asking->runner));
     learn(asking);
     return CIB_OK;
 }

@@ -101,18 +101,18 @@ static cib_error_t *check_encoding(request_rec *r)
 
 /* The parser for this type; NULL where there is no type: then not a byte may come. */
 static cib_error_t *choose_parser(request_rec *r, cib_params_t *params, const cib_body_plan_t *plan,
-                                  cib_parser_t **parser)
+                                  cib_parser_t **parser, apr_pool_t *pool)
 {
     const char *type = media_type(r);
 
     *parser = NULL;
     if (!strcmp(type, "application/json"))
-        *parser = cib_parser_json(params, plan, r->pool);
+        *parser = cib_parser_json(params, plan, pool);
     else if (!strcmp(type, "application/x-www-form-urlencoded"))
-        *parser = cib_parser_form(params, plan, r->pool);
+        *parser = cib_parser_form(params, plan, pool);
     else if (!strcmp(type, "multipart/form-data"))
         return cib_parser_multipart(parser, apr_table_get(r->headers_in, "Content-Type"), params,
-                                    plan, r->pool);
+                                    plan, pool);
     else if (*type || cib_body_length(r) > 0)
         return bad_type(r, type);
     return CIB_OK;
@@ -130,22 +130,37 @@ static cib_error_t *refuse_byte(void *baton, const char *data, apr_size_t len)
     return bad_type(baton, "");
 }
 
-cib_error_t *cib_body_params(request_rec *r, cib_params_t *params, const cib_body_plan_t *plan)
+static cib_error_t *parse_body(request_rec *r, cib_params_t *params, const cib_body_plan_t *plan,
+                               apr_pool_t *pool)
 {
     cib_parser_t *parser;
     cib_sink_t sink = {refuse_byte, r};
 
-    CIB_TRY(cib_body_query(r, params));
-    if (!ap_request_has_body(r))
-        return CIB_OK;
-    CIB_TRY(check_encoding(r));
-    CIB_TRY(choose_parser(r, params, plan, &parser));
+    CIB_TRY(choose_parser(r, params, plan, &parser, pool));
     if (parser) {
         sink.write = write_to_parser;
         sink.baton = parser;
     }
     CIB_TRY(read_body(r, &sink));
     return parser ? parser->finish(parser) : CIB_OK;
+}
+
+/* What the parser took is given back at once, for the request may wait for long. Not after an
+ * error, whose words are in there; nor where a plan was told what is. */
+cib_error_t *cib_body_params(request_rec *r, cib_params_t *params, const cib_body_plan_t *plan)
+{
+    apr_pool_t *pool;
+
+    CIB_TRY(cib_body_query(r, params));
+    if (!ap_request_has_body(r))
+        return CIB_OK;
+    CIB_TRY(check_encoding(r));
+    apr_pool_create(&pool, r->pool);
+    apr_pool_tag(pool, "cib_parser");
+    CIB_TRY(parse_body(r, params, plan, pool));
+    if (!plan)
+        apr_pool_destroy(pool);
+    return CIB_OK;
 }
 
 cib_error_t *cib_body_query(request_rec *r, cib_params_t *params)

@@ -150,6 +150,51 @@ subtest 'what does not' => sub {
     cib(qw(build cancel), $_) for $unsuitable, $elsewhere;
 };
 
+# How often a parked request of the main instance was woken to look.
+sub looks {
+    my $status = http(GET => '/server-status?auto')->{body};
+    my ($number) = $status =~ /^CIBuilds(\d*)Storage: \Q$CELL->{instances}{main}{storage}\E$/m or die $status;
+    my ($looks) = $status =~ /^CIBuilds${number}Looks: (\d+)$/m or die $status;
+    return $looks;
+}
+
+subtest 'who is not woken' => sub {
+    my @runners = map { runner(project => $project, args => ['--tags', "only$_", '--no-untagged']) } 1 .. 20;
+    my @waiting = map { park($_, current_value($_)) } @runners;
+    my $before = looks();
+    my $id = build(project => $project, tags => 'only7');
+    gets($waiting[6], $runners[6], $id, 'a build reaches the one runner that it suits');
+    is looks() - $before, 1, '  and no other has looked';
+    $_->close for @waiting;
+    wait_for_parked(0);
+};
+
+# Four pages are touched of the blocks that make a connection and its request; a fifth would be what is
+# parsed, looked at or read once.
+subtest 'memory' => sub {
+    plan skip_all => "$CELL->{tool} has memory of its own" if $CELL->{tool} ne 'none';
+    my $own = sub {
+        chomp(my $parent = slurp($CELL->{pid_file}));
+        my $sum = 0;
+        for my $child (grep {length} split /\s+/, slurp("/proc/$parent/task/$parent/children")) {
+            my ($kib) = (eval { slurp("/proc/$child/status") } // '') =~ /^RssAnon:\s+(\d+)/m;
+            $sum += $kib // 0;
+        }
+        return $sum;
+    };
+    my $value = current_value($runner);
+    my $more = sub { map { ask($runner, $value) } 1 .. $_[0] };
+    my @waiting = $more->(50);
+    wait_for_parked(50);
+    my $before = $own->();
+    push @waiting, $more->(200);
+    wait_for_parked(250);
+    my $each = ($own->() - $before) / 200;
+    cmp_ok $each, '<', 20, sprintf '%.1f KiB for each request that waits', $each;
+    $_->close for @waiting;
+    wait_for_parked(0);
+};
+
 subtest 'whose client went away' => sub {
     my $value = current_value($runner);
     my @waiting = map { park($runner, $value) } 1 .. 3;
