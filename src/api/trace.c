@@ -9,6 +9,8 @@
 
 /* A body that took longer than this leaves what was known of the build too old to go by. */
 #define FRESH apr_time_from_sec(1)
+/* A body that is mostly there with its headers. */
+#define SHORT 16384
 
 /* Bytes are bytes: what a client calls the types that every route takes does not matter here. */
 static cib_error_t *check_type(request_rec *r)
@@ -28,11 +30,16 @@ static cib_error_t *check_type(request_rec *r)
     return cib_error(r->pool, CIB_REASON_BAD_TYPE, APR_SUCCESS, "%.*s", (int)len, header);
 }
 
-/* Refuse what does not go on from the end before the body is read. The word that counts is said
- * under the trace's lock, afterwards; for a build that ended the rules may not ask at all. */
+/* Refuse what does not go on from the end before the body is read, unless that is short: then the
+ * look would cost more. The word that counts is said under the trace's lock, afterwards; for a
+ * build that ended the rules may not ask at all. */
 static cib_error_t *check_start(cib_call_t *call, const cib_build_t *build, apr_int64_t start,
                                 apr_int64_t *received)
 {
+    apr_int64_t len = cib_body_length(call->r);
+
+    if (len >= 0 && len <= SHORT && !call->r->expecting_100)
+        return CIB_OK;
     CIB_TRY(cib_trace_received(call->ctx, build, received));
     if (start == *received || build->status != CIB_RUNNING)
         return CIB_OK;

@@ -19,7 +19,8 @@ struct cib_tracefile_t {
     apr_pool_t *pool;
     apr_int64_t build_id;
     int state_fd;
-    int log_fd;          /* -1: the log in force is not there yet */
+    int log_fd;          /* -1: the log in force is not open yet */
+    apr_int64_t log_len; /* of it: nobody changes it but who holds the lock */
     cib_tracestate_t at; /* the record in force */
 };
 
@@ -92,11 +93,6 @@ static const char *log_path(const cib_tracefile_t *trace, int log)
     return trace_path(trace->storage, trace->build_id, log_names[log], trace->pool);
 }
 
-static apr_status_t open_log(cib_tracefile_t *trace)
-{
-    return cib_fd_open(&trace->log_fd, log_path(trace, trace->at.log), O_RDWR | O_CREAT, 0640);
-}
-
 /* What stands there is not in force. */
 static apr_status_t remove_other_log(const cib_tracefile_t *trace)
 {
@@ -126,23 +122,48 @@ static void log_lengths(const cib_storage_t *storage, apr_int64_t build_id, apr_
     }
 }
 
+static apr_status_t open_log(cib_tracefile_t *trace)
+{
+    apr_status_t rv =
+        cib_fd_open(&trace->log_fd, log_path(trace, trace->at.log), O_RDWR | O_CREAT, 0640);
+
+    return rv == APR_SUCCESS ? log_length(trace->log_fd, &trace->log_len) : rv;
+}
+
 /* A record that is torn, or that speaks of bytes a power cut took, must not come back to life when
  * the log has grown again: both places get what is true now. */
-static apr_status_t read_state(cib_tracefile_t *trace, cib_trace_state_t *state)
+static apr_status_t mend_state(cib_tracefile_t *trace, cib_trace_state_t *state)
 {
     apr_int64_t lens[2];
-    int passed_over = 0;
     apr_status_t rv;
 
+    cib_fd_close(&trace->log_fd);
     log_lengths(trace->storage, trace->build_id, lens, trace->pool);
-    rv = cib_tracestate_read(trace->state_fd, lens, state, &trace->at, &passed_over, trace->pool);
-    for (int place = 0; passed_over && place < 2 && rv == APR_SUCCESS; place++) {
+    rv = cib_tracestate_read(trace->state_fd, lens, state, &trace->at, NULL, trace->pool);
+    for (int place = 0; place < 2 && rv == APR_SUCCESS; place++) {
         cib_tracestate_t next = {trace->at.sequence + 1, trace->at.log};
 
         rv = cib_tracestate_write(trace->state_fd, state, &next, trace->pool);
         if (rv == APR_SUCCESS)
             trace->at = next;
     }
+    return rv == APR_SUCCESS ? open_log(trace) : rv;
+}
+
+/* Mostly the newest record is good, and its log is opened anyway to be written to. */
+static apr_status_t open_state_and_log(cib_tracefile_t *trace, cib_trace_state_t *state)
+{
+    static const apr_int64_t any[2] = {APR_INT64_MAX, APR_INT64_MAX};
+    int passed_over = 0;
+    apr_status_t rv = open_state(trace);
+
+    if (rv == APR_SUCCESS)
+        rv =
+            cib_tracestate_read(trace->state_fd, any, state, &trace->at, &passed_over, trace->pool);
+    if (rv == APR_SUCCESS && !passed_over)
+        rv = open_log(trace);
+    if (rv == APR_SUCCESS && (passed_over || state->stored > trace->log_len))
+        rv = mend_state(trace, state);
     return rv;
 }
 
@@ -160,11 +181,7 @@ apr_status_t cib_tracefile_lock(cib_tracefile_t **trace, const cib_storage_t *st
     made->build_id = build_id;
     made->state_fd = made->log_fd = -1;
     apr_pool_cleanup_register(pool, made, tracefile_cleanup, apr_pool_cleanup_null);
-    rv = open_state(made);
-    if (rv == APR_SUCCESS)
-        rv = read_state(made, state);
-    if (rv == APR_SUCCESS)
-        rv = open_log(made);
+    rv = open_state_and_log(made, state);
     if (rv != APR_SUCCESS) {
         cib_tracefile_close(made);
         return rv;
@@ -176,29 +193,35 @@ apr_status_t cib_tracefile_lock(cib_tracefile_t **trace, const cib_storage_t *st
 apr_status_t cib_tracefile_write(cib_tracefile_t *trace, apr_int64_t offset, const char *data,
                                  apr_size_t len)
 {
-    return offset < 0 ? APR_EINVAL : cib_fd_write(trace->log_fd, data, len, offset);
+    apr_status_t rv = offset < 0 ? APR_EINVAL : cib_fd_write(trace->log_fd, data, len, offset);
+
+    /* where it failed nobody knows how far it came */
+    if (rv != APR_SUCCESS)
+        log_length(trace->log_fd, &trace->log_len);
+    else if (offset + (apr_int64_t)len > trace->log_len)
+        trace->log_len = offset + (apr_int64_t)len;
+    return rv;
 }
 
 /* A log that is longer than its record says is no harm, so that this fails is none either. */
-static void cut(const cib_tracefile_t *trace, const cib_trace_state_t *state)
+static void cut(cib_tracefile_t *trace, const cib_trace_state_t *state)
 {
-    apr_int64_t len = 0;
+    int rv;
 
-    if (log_length(trace->log_fd, &len) != APR_SUCCESS || len <= state->stored)
+    if (trace->log_len <= state->stored)
         return;
-    while (ftruncate(trace->log_fd, state->stored) != 0 && errno == EINTR)
+    while ((rv = ftruncate(trace->log_fd, state->stored)) != 0 && errno == EINTR)
         continue;
+    if (rv == 0)
+        trace->log_len = state->stored;
 }
 
 apr_status_t cib_tracefile_commit(cib_tracefile_t *trace, const cib_trace_state_t *state)
 {
     const cib_tracestate_t next = {trace->at.sequence + 1, trace->at.log};
-    apr_int64_t len = 0;
-    apr_status_t rv = log_length(trace->log_fd, &len);
+    apr_status_t rv;
 
-    if (rv != APR_SUCCESS)
-        return rv;
-    if (state->stored > len)
+    if (state->stored > trace->log_len)
         return APR_EINVAL;
     rv = cib_tracestate_write(trace->state_fd, state, &next, trace->pool);
     if (rv != APR_SUCCESS)
@@ -331,7 +354,8 @@ static apr_status_t place_beside(cib_tracefile_t *trace, apr_file_t *from, int *
 }
 
 /* The state says which log counts: until it is written the old one does, from then on the new. */
-static apr_status_t change_over(cib_tracefile_t *trace, int log_fd, const cib_trace_state_t *state)
+static apr_status_t change_over(cib_tracefile_t *trace, int log_fd, apr_int64_t log_len,
+                                const cib_trace_state_t *state)
 {
     const cib_tracestate_t next = {trace->at.sequence + 1, !trace->at.log};
     apr_status_t rv = cib_tracestate_write(trace->state_fd, state, &next, trace->pool);
@@ -344,6 +368,7 @@ static apr_status_t change_over(cib_tracefile_t *trace, int log_fd, const cib_tr
     trace->at = next;
     cib_fd_close(&trace->log_fd);
     trace->log_fd = log_fd;
+    trace->log_len = log_len;
     /* what stays is cleared away with the next replacement or the last word */
     remove_other_log(trace);
     cut(trace, state);
@@ -364,7 +389,7 @@ apr_status_t cib_tracefile_replace(cib_tracefile_t *trace, apr_file_t *from,
         rv = APR_EINVAL;
     if (rv == APR_SUCCESS)
         rv = place_beside(trace, from, &log_fd);
-    return rv == APR_SUCCESS ? change_over(trace, log_fd, state) : rv;
+    return rv == APR_SUCCESS ? change_over(trace, log_fd, len, state) : rv;
 }
 
 apr_status_t cib_tracefile_sync(cib_tracefile_t *trace)

@@ -1,6 +1,8 @@
 #include "tracestate.h"
 
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "descriptor.h"
 #include "util/cib_crypto.h"
@@ -46,14 +48,31 @@ static int is_plausible(const record_t *record, int place)
            record->stored >= 0 && record->tail_len <= CIB_TRACE_TAIL_MAX;
 }
 
-/* The whole record at its place, tail behind it, in `pool`; NULL where it is torn. */
-static apr_status_t read_whole(int fd, const record_t *head, const record_t **whole,
+/* What is read at once: a record with a tail as most are, which is none or short. */
+typedef struct block_t {
+    record_t head; /* sequence 0: there is no record */
+    char tail[1024 - sizeof(record_t)];
+} block_t;
+
+/* The record at its place, tail behind it. */
+static apr_status_t copy_record(int fd, const block_t *block, record_t *record, apr_size_t len,
+                                apr_size_t *got)
+{
+    if (len > sizeof(*block))
+        return cib_fd_read(fd, record, len, place_of(block->head.sequence), got);
+    memcpy(record, block, len);
+    *got = len;
+    return APR_SUCCESS;
+}
+
+/* The same in `pool`, if it is whole; NULL where it is torn. */
+static apr_status_t read_whole(int fd, const block_t *block, const record_t **whole,
                                apr_pool_t *pool)
 {
-    apr_size_t got = 0, len = sizeof(*head) + head->tail_len;
+    apr_size_t got = 0, len = sizeof(block->head) + block->head.tail_len;
     unsigned char claimed[CIB_SHA256_LEN], digest[CIB_SHA256_LEN];
     record_t *record = apr_palloc(pool, len);
-    apr_status_t rv = cib_fd_read(fd, record, len, place_of(head->sequence), &got);
+    apr_status_t rv = copy_record(fd, block, record, len, &got);
 
     *whole = NULL;
     if (rv != APR_SUCCESS || got < len)
@@ -63,7 +82,7 @@ static apr_status_t read_whole(int fd, const record_t *head, const record_t **wh
     rv = cib_sha256(record, len, digest);
     /* the length is the head's: without the lock the record may have changed since */
     if (rv == APR_SUCCESS && memcmp(claimed, digest, sizeof(digest)) == 0 &&
-        record->tail_len == head->tail_len)
+        record->tail_len == block->head.tail_len)
         *whole = record;
     return rv;
 }
@@ -78,36 +97,42 @@ static void take(cib_trace_state_t *state, const record_t *record)
     state->tail = (const char *)(record + 1);
 }
 
-static apr_status_t read_head(int fd, int place, record_t *head)
+/* What a short read leaves out is beyond the end of the file, or torn. */
+static apr_status_t read_block(int fd, int place, block_t *block)
 {
-    apr_size_t got = 0;
-    apr_status_t rv = cib_fd_read(fd, head, sizeof(*head), place_of((apr_uint64_t)place), &got);
+    ssize_t got;
 
-    if (rv == APR_SUCCESS && (got < sizeof(*head) || !is_plausible(head, place)))
-        head->sequence = 0;
-    return rv;
+    memset(block, 0, sizeof(*block));
+    do {
+        got = pread(fd, block, sizeof(*block), place_of((apr_uint64_t)place));
+    } while (got < 0 && errno == EINTR);
+    if (got < 0)
+        return errno;
+    if ((apr_size_t)got < sizeof(block->head) || !is_plausible(&block->head, place))
+        block->head.sequence = 0;
+    return APR_SUCCESS;
 }
 
 apr_status_t cib_tracestate_read(int fd, const apr_int64_t lens[2], cib_trace_state_t *state,
                                  cib_tracestate_t *found, int *passed_over, apr_pool_t *pool)
 {
-    record_t heads[2];
+    block_t blocks[2];
     apr_status_t rv;
     int at, over = 0;
 
     memset(state, 0, sizeof(*state));
     state->tail = "";
-    if ((rv = read_head(fd, 0, &heads[0])) != APR_SUCCESS ||
-        (rv = read_head(fd, 1, &heads[1])) != APR_SUCCESS)
+    if ((rv = read_block(fd, 0, &blocks[0])) != APR_SUCCESS ||
+        (rv = read_block(fd, 1, &blocks[1])) != APR_SUCCESS)
         return rv;
-    at = heads[1].sequence > heads[0].sequence;
+    at = blocks[1].head.sequence > blocks[0].head.sequence;
     found->sequence = 0; /* what is torn may have any number, and must not make the last be near */
     found->log = 0;
     for (int tries = 0; tries < 2; tries++, at = !at) {
         const record_t *whole = NULL;
 
-        if (heads[at].sequence)
-            rv = read_whole(fd, &heads[at], &whole, pool);
+        if (blocks[at].head.sequence)
+            rv = read_whole(fd, &blocks[at], &whole, pool);
         if (rv != APR_SUCCESS)
             return rv;
         if (whole && log_of(whole) >= 0 && whole->stored <= lens[log_of(whole)]) {
@@ -118,7 +143,7 @@ apr_status_t cib_tracestate_read(int fd, const apr_int64_t lens[2], cib_trace_st
         }
         if (whole && whole->sequence > found->sequence)
             found->sequence = whole->sequence;
-        over |= heads[at].sequence != 0;
+        over |= blocks[at].head.sequence != 0;
     }
     if (passed_over)
         *passed_over = over;
