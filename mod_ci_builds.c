@@ -143,9 +143,7 @@ static void prepare_parking(server_rec *s, apr_pool_t *ptemp)
         return;
     cib_waker_measure(s, ptemp);
     if (cib_park_is_possible())
-        ap_log_error(APLOG_MARK, APLOG_INFO, 0, s,
-                     "CIB0291: CIBuildsLongPoll: each process parks up to %d requests",
-                     cib_waker_capacity());
+        cib_waker_tell(s);
     else
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
                      "CIB0292: CIBuildsLongPoll needs the event MPM of httpd 2.4.63 or later: "

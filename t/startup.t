@@ -206,4 +206,23 @@ subtest 'merging' => sub {
     stop();
 };
 
+subtest 'room to park' => sub {
+    for my $case (['', 'warn', qr/of at most \d+, parks up to \d+ requests, .*: AsyncRequestWorkerFactor sets that limit, and is not in the configuration$/m],
+        ["AsyncRequestWorkerFactor 7\nThreadsPerChild 10\n", 'notice', qr/parks up to 40 requests, .*: AsyncRequestWorkerFactor sets that limit$/m],
+        ["AsyncRequestWorkerFactor 999999\n", 'notice', qr/parks up to 400 requests, .*: the limit of open files sets that limit$/m]) {
+        my ($lines, $level, $words) = @$case;
+        my $file = configuration("$dbd\nCIBuilds On\nCIBuildsStorage $storage\nCIBuildsLongPoll 5s");
+        open my $out, '>>', $file or die $!;
+        print {$out} $lines;
+        close $out;
+        unlink "$dir/error_log";
+        my $said = qx(ulimit -n 1000; $CELL->{httpd} -k start -f $file 2>&1);
+        is $? >> 8, 0, 'it starts' or diag $said;
+        stop();
+        my ($line) = grep {/CIB0291:/} split /\n/, slurp("$dir/error_log");
+        like $line, qr/\[ci_builds:$level\]/, "  the log says with level $level";
+        like $line, $words, '  how many may wait, and what to raise';
+    }
+};
+
 done_testing;

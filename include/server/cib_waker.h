@@ -23,4 +23,7 @@ int cib_waker_is_wanted(server_rec *main_server);
 void cib_waker_measure(server_rec *main_server, apr_pool_t *ptemp);
 int cib_waker_capacity(void);
 
+/* Say in the log how many that is, and what to raise: a warning where nobody has thought of it. */
+void cib_waker_tell(const server_rec *main_server);
+
 #endif

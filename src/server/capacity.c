@@ -10,15 +10,20 @@
 
 #include <ap_mpm.h>
 #include <httpd.h>
+#include <http_config.h>
 #include <http_log.h>
 
 #include "internal.h"
 #include "server/cib_waker.h"
 
+APLOG_USE_MODULE(ci_builds);
+
 #define DEFAULT_FACTOR 2.0
 #define ENOUGH 1000000
 
 static int capacity;
+static const char *limit; /* what sets it */
+static int as_by_default;
 
 static int least(double a, double b)
 {
@@ -38,6 +43,23 @@ void cib_waker_measure(server_rec *main_server, apr_pool_t *ptemp)
         getrlimit(RLIMIT_NOFILE, &files) != 0)
         threads = 0;
     capacity = least(threads * (1 + factor) / 2, (double)files.rlim_cur * 2 / 5);
+    as_by_default = !word;
+    limit = capacity < least(threads * (1 + factor) / 2, ENOUGH) ? "the limit of open files"
+                                                                 : "AsyncRequestWorkerFactor";
+}
+
+/* How many want to wait is not known, but with httpd's own factor they are hardly more than it has
+ * threads. */
+void cib_waker_tell(const server_rec *main_server)
+{
+    int processes = 0;
+
+    ap_mpm_query(AP_MPMQ_HARD_LIMIT_DAEMONS, &processes);
+    ap_log_error(APLOG_MARK, as_by_default ? APLOG_WARNING : APLOG_NOTICE, 0, main_server,
+                 "CIB0291: CIBuildsLongPoll: each process, of at most %d, parks up to %d requests, "
+                 "others are answered at once: %s sets that limit%s",
+                 processes, capacity, limit,
+                 as_by_default ? ", and is not in the configuration" : "");
 }
 
 int cib_waker_capacity(void)
