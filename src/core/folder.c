@@ -89,11 +89,11 @@ static cib_error_t *look(const cib_ctx_t *ctx, looking_t *looking)
     looking->files = apr_array_make(ctx->pool, 64, sizeof(cib_orphan_t));
     rv = cib_storage_walk_folder(ctx->storage, looking->area, looking->first_id, note, looking,
                                  ctx->pool);
-    if (APR_STATUS_IS_ENOENT(rv) || (rv == APR_SUCCESS && !looking->files->nelts))
-        return CIB_OK;
-    if (rv != APR_SUCCESS)
+    if (APR_STATUS_IS_ENOENT(rv))
+        apr_array_clear(looking->files);
+    else if (rv != APR_SUCCESS)
         return cib_error_system(ctx->pool, rv, "cannot read a folder of %s", ctx->storage->dir);
-    return cib_read(ctx, ask, looking);
+    return looking->files->nelts ? cib_read(ctx, ask, looking) : CIB_OK;
 }
 
 /* Those of the files that no row knows. */
