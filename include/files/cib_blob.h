@@ -24,6 +24,10 @@ apr_status_t cib_blob_begin(cib_blob_t **blob, const cib_storage_t *storage, cib
  * later call gives the same error. */
 apr_status_t cib_blob_write(cib_blob_t *blob, const char *data, apr_size_t len);
 
+/* `digest` takes the SHA-256 (CIB_SHA256_LEN bytes) of everything written; no more writes. Of a
+ * large blob a thread of its own computes it while the bytes come. */
+apr_status_t cib_blob_sha256(cib_blob_t *blob, unsigned char *digest);
+
 /* Everything written is on disk (fsync) afterwards; no more writes. */
 apr_status_t cib_blob_seal(cib_blob_t *blob);
 

@@ -20,7 +20,6 @@ typedef struct part_t {
     cib_upload_t *upload;
     cib_sink_t sink;
     cib_blob_t *blob;
-    cib_sha256_t *sha;
     cib_artifact_t row;
     apr_int64_t looked_at; /* size at the last look */
 } part_t;
@@ -76,8 +75,6 @@ static cib_error_t *take(void *baton, const char *data, apr_size_t len)
     if (most != CIB_UNLIMITED && (apr_int64_t)len > most - part->row.size)
         return cib_space_too_large(ctx);
     rv = cib_blob_write(part->blob, data, len);
-    if (rv == APR_SUCCESS)
-        rv = cib_sha256_update(part->sha, data, len);
     if (rv != APR_SUCCESS)
         return trouble(part->upload, rv);
     part->row.size += (apr_int64_t)len;
@@ -133,8 +130,6 @@ static cib_error_t *begin_part(cib_upload_t *upload, part_t *part)
     apr_status_t rv = cib_blob_begin(&part->blob, upload->ctx->storage, CIB_AREA_ARTIFACTS,
                                      part->row.build_id, letters_of(part->row.type, pool), pool);
 
-    if (rv == APR_SUCCESS)
-        rv = cib_sha256_begin(&part->sha, pool);
     return rv == APR_SUCCESS ? CIB_OK : trouble(upload, rv);
 }
 
@@ -174,7 +169,7 @@ cib_error_t *cib_upload_file_end(cib_upload_t *upload)
     if (!part)
         return CIB_OK;
     upload->open = NULL;
-    rv = cib_sha256_end(part->sha, digest);
+    rv = cib_blob_sha256(part->blob, digest);
     if (rv != APR_SUCCESS)
         return trouble(upload, rv);
     part->row.sha256 = cib_hex(digest, sizeof(digest), upload->ctx->pool);

@@ -10,7 +10,9 @@
 
 #include "descriptor.h"
 #include "folder.h"
+#include "hasher.h"
 #include "tempfile.h"
+#include "util/cib_crypto.h"
 
 #define GATHER_LEN (1024 * 1024)
 /* Ask the kernel to begin writing every so many bytes, so that the fsync at the end finds little.
@@ -25,21 +27,33 @@ struct cib_blob_t {
     const char *name;
     const char *path;
     cib_tempfile_t temp;
-    char *gathered; /* malloc: a megabyte that is given back at seal, not at the request's end */
+    /* malloc: megabytes that are given back at seal, not at the request's end. There are two only
+     * where the bytes of the other may still be hashed. */
+    char *gathered;
+    char *other;
     apr_size_t gathered_len;
+    cib_hasher_t *hasher;
     apr_off_t written;
     apr_off_t asked_out;
     apr_status_t broken; /* the first failure; there is no way on from it */
+    int whole;           /* nothing more comes */
     int sealed;
     int published;
 };
+
+static void give_back(cib_blob_t *blob)
+{
+    cib_hasher_drop(blob->hasher);
+    free(blob->gathered);
+    free(blob->other);
+    blob->gathered = blob->other = NULL;
+}
 
 static apr_status_t blob_cleanup(void *data)
 {
     cib_blob_t *blob = data;
 
-    free(blob->gathered);
-    blob->gathered = NULL;
+    give_back(blob);
     /* the name goes before the lock: nobody may see the file unlocked */
     if (blob->published)
         unlink(blob->path);
@@ -90,6 +104,9 @@ apr_status_t cib_blob_begin(cib_blob_t **blob, const cib_storage_t *storage, cib
     made->name = apr_psprintf(pool, "%" APR_INT64_T_FMT "-%s-%s", build_id, type, random);
     folder = cib_folder_path(storage, area, build_id, pool);
     made->path = apr_pstrcat(pool, folder, "/", made->name, NULL);
+    rv = cib_hasher_begin(&made->hasher, pool);
+    if (rv != APR_SUCCESS)
+        return rv;
     made->gathered = malloc(GATHER_LEN);
     if (!made->gathered)
         return APR_ENOMEM;
@@ -103,51 +120,62 @@ apr_status_t cib_blob_begin(cib_blob_t **blob, const cib_storage_t *storage, cib
     return APR_SUCCESS;
 }
 
-static apr_status_t write_through(cib_blob_t *blob, const char *data, apr_size_t len)
+static void begin_write_out(cib_blob_t *blob)
 {
-    apr_status_t rv = cib_fd_write(blob->temp.fd, data, len, blob->written);
+    if (blob->written - blob->asked_out < WRITE_OUT_LEN)
+        return;
+    /* a hint: errors show at the fsync */
+    (void)sync_file_range(blob->temp.fd, blob->asked_out, blob->written - blob->asked_out,
+                          SYNC_FILE_RANGE_WRITE);
+    blob->asked_out = blob->written;
+}
 
-    if (rv != APR_SUCCESS) {
-        blob->broken = rv;
-        return rv;
-    }
-    blob->written += (apr_off_t)len;
-    if (blob->written - blob->asked_out >= WRITE_OUT_LEN) {
-        /* a hint: errors show at the fsync */
-        (void)sync_file_range(blob->temp.fd, blob->asked_out, blob->written - blob->asked_out,
-                              SYNC_FILE_RANGE_WRITE);
-        blob->asked_out = blob->written;
-    }
+/* The next bytes are gathered where none are still being hashed. */
+static apr_status_t turn_over(cib_blob_t *blob)
+{
+    char *next = blob->other ? blob->other : malloc(GATHER_LEN);
+
+    if (!next)
+        return cib_hasher_wait(blob->hasher);
+    blob->other = blob->gathered;
+    blob->gathered = next;
     return APR_SUCCESS;
 }
 
+/* Hashed and written at the same time, where there is much of it. */
 static apr_status_t flush(cib_blob_t *blob)
 {
     apr_size_t len = blob->gathered_len;
+    apr_status_t rv = cib_hasher_take(blob->hasher, blob->gathered, len);
 
+    if (rv == APR_SUCCESS)
+        rv = cib_fd_write(blob->temp.fd, blob->gathered, len, blob->written);
+    if (rv == APR_SUCCESS && len == GATHER_LEN)
+        rv = turn_over(blob);
+    blob->broken = rv;
+    if (rv != APR_SUCCESS)
+        return rv;
     blob->gathered_len = 0;
-    return write_through(blob, blob->gathered, len);
+    blob->written += (apr_off_t)len;
+    begin_write_out(blob);
+    return APR_SUCCESS;
 }
 
 apr_status_t cib_blob_write(cib_blob_t *blob, const char *data, apr_size_t len)
 {
     if (blob->broken)
         return blob->broken;
-    if (blob->sealed)
+    if (blob->whole)
         return APR_EINVAL;
     while (len) {
         apr_size_t room = GATHER_LEN - blob->gathered_len;
         apr_size_t take = len < room ? len : room;
         apr_status_t rv = APR_SUCCESS;
 
-        if (take == GATHER_LEN) {
-            rv = write_through(blob, data, take);
-        } else {
-            memcpy(blob->gathered + blob->gathered_len, data, take);
-            blob->gathered_len += take;
-            if (blob->gathered_len == GATHER_LEN)
-                rv = flush(blob);
-        }
+        memcpy(blob->gathered + blob->gathered_len, data, take);
+        blob->gathered_len += take;
+        if (take == room)
+            rv = flush(blob);
         if (rv != APR_SUCCESS)
             return rv;
         data += take;
@@ -156,19 +184,34 @@ apr_status_t cib_blob_write(cib_blob_t *blob, const char *data, apr_size_t len)
     return APR_SUCCESS;
 }
 
-apr_status_t cib_blob_seal(cib_blob_t *blob)
+apr_status_t cib_blob_sha256(cib_blob_t *blob, unsigned char *digest)
 {
     apr_status_t rv;
 
     if (blob->broken)
         return blob->broken;
-    if (blob->sealed)
+    if (blob->whole)
         return APR_EINVAL;
+    blob->whole = 1;
     rv = flush(blob);
     if (rv == APR_SUCCESS)
+        rv = cib_hasher_end(blob->hasher, digest);
+    give_back(blob);
+    blob->broken = rv;
+    return rv;
+}
+
+apr_status_t cib_blob_seal(cib_blob_t *blob)
+{
+    unsigned char ignored[CIB_SHA256_LEN];
+    apr_status_t rv = blob->broken;
+
+    if (rv == APR_SUCCESS && blob->sealed)
+        return APR_EINVAL;
+    if (rv == APR_SUCCESS && !blob->whole)
+        rv = cib_blob_sha256(blob, ignored);
+    if (rv == APR_SUCCESS)
         rv = cib_fd_sync(blob->temp.fd);
-    free(blob->gathered);
-    blob->gathered = NULL;
     blob->broken = rv;
     blob->sealed = rv == APR_SUCCESS;
     return rv;

@@ -1,9 +1,12 @@
 #include "scratch.h"
 
+#include <dirent.h>
+#include <sched.h>
 #include <sys/resource.h>
 
 #include "../../src/files/tempfile.h"
 #include "files/cib_blob.h"
+#include "util/cib_crypto.h"
 
 #define MIB (1024 * 1024)
 
@@ -54,6 +57,17 @@ static apr_status_t write_pieces(cib_blob_t *blob, const char *data, size_t len,
     return rv;
 }
 
+static void test_digest(cib_blob_t *blob, const char *data, size_t len)
+{
+    unsigned char digest[CIB_SHA256_LEN], expected[CIB_SHA256_LEN] = "";
+
+    cib_sha256(data, len, expected);
+    is_rv(cib_blob_sha256(blob, digest), APR_SUCCESS, "... its digest");
+    ok(memcmp(digest, expected, sizeof(digest)) == 0, "... is that of its bytes");
+    is_rv(cib_blob_write(blob, "x", 1), APR_EINVAL, "... it takes no more");
+    is_rv(cib_blob_sha256(blob, digest), APR_EINVAL, "... and gives it once");
+}
+
 static void test_size(apr_pool_t *parent, size_t len, size_t piece)
 {
     apr_pool_t *pool;
@@ -70,6 +84,7 @@ static void test_size(apr_pool_t *parent, size_t len, size_t piece)
           "begin %lu bytes in pieces of %lu", (unsigned long)len, (unsigned long)piece);
     is_rv(write_pieces(blob, data, len, piece), APR_SUCCESS, "... write");
     is_int(cib_blob_size(blob), len, "... its size");
+    test_digest(blob, data, len);
     is_rv(cib_blob_seal(blob), APR_SUCCESS, "... seal");
     is_rv(cib_blob_publish(blob), APR_SUCCESS, "... publish");
     is_int(cib_blob_size(blob), len, "... its size still");
@@ -100,6 +115,54 @@ static void test_sizes(apr_pool_t *pool)
     }
     test_size(pool, 100, 1);
     test_size(pool, 20 * MIB + 3, MIB + 7); /* beyond where writing out begins */
+}
+
+static int thread_count(void)
+{
+    DIR *dir = opendir("/proc/self/task");
+    int count = 0;
+
+    for (struct dirent *entry; dir && (entry = readdir(dir));)
+        count += entry->d_name[0] != '.';
+    if (dir)
+        closedir(dir);
+    return count;
+}
+
+/* The kernel may show one for a moment that was waited for. */
+static int threads_left(int most)
+{
+    for (int tries = 0; thread_count() > most && tries < 1000000; tries++)
+        sched_yield();
+    return thread_count();
+}
+
+/* Large ones are hashed by a thread of their own, which ends with the digest or the blob. */
+static void test_thread(apr_pool_t *parent)
+{
+    int before = thread_count();
+
+    for (int given_up = 0; given_up < 2; given_up++) {
+        unsigned char digest[CIB_SHA256_LEN];
+        cib_blob_t *blob = NULL;
+        apr_pool_t *pool;
+
+        apr_pool_create(&pool, parent);
+        cib_blob_begin(&blob, storage, CIB_AREA_ARTIFACTS, 12, "archive", pool);
+        is_rv(write_pieces(blob, pattern(pool, 6 * MIB), 4 * MIB, MIB), APR_SUCCESS,
+              "four megabytes");
+        is_int(thread_count(), before, "... make no thread");
+        is_rv(write_pieces(blob, pattern(pool, 6 * MIB), 6 * MIB, MIB), APR_SUCCESS, "more");
+        is_int(thread_count(), before + 1, "... make one");
+        if (given_up)
+            apr_pool_destroy(pool);
+        else
+            cib_blob_sha256(blob, digest);
+        is_int(threads_left(before), before, "... which is gone %s",
+               given_up ? "with it" : "with the digest");
+        if (!given_up)
+            apr_pool_destroy(pool);
+    }
 }
 
 /* What a blob leaves in each of its states when it is given up, here or by the pool. */
@@ -286,6 +349,7 @@ int main(void)
         test_killed(pool);
         test_kept(pool);
         test_too_much(pool);
+        test_thread(pool);
     }
     cib_tempfile_always_named = 0;
     test_names(pool);
