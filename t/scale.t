@@ -280,6 +280,7 @@ sub under_load {
 
 sub layout {
     my ($name, $host) = @_;
+    alarm(300 * CIB::Tool::patience());
     set_up($name, $host);
     $one->spread($one, $two);
     my $hosts = $host ? 2 : 1;
