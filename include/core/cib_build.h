@@ -57,6 +57,12 @@ cib_error_t *cib_build_pending_reasons(const cib_ctx_t *ctx, const cib_build_t *
 cib_error_t *cib_build_authenticate(const cib_ctx_t *ctx, apr_int64_t id, const char *token,
                                     int also, cib_build_t **build);
 
+/* Look a runner up by its token, and a build with its project, at once: WRONG_TOKEN, then NO_RECORD
+ * with the runner set. Whether it is the runner's is not looked at. */
+cib_error_t *cib_build_spoken_of(const cib_ctx_t *ctx, const char *token, apr_int64_t id,
+                                 cib_runner_t **runner, cib_build_t **build,
+                                 cib_project_t **project);
+
 /* A runner's last word of its build. */
 typedef struct cib_ending_t {
     const char *state;          /* "success" or "failed"; with any other nothing moves */

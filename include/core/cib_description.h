@@ -13,6 +13,7 @@
 
 #include <json-c/json.h>
 #include "core/cib_ctx.h"
+#include "core/cib_queue.h"
 
 /* A build it depends on. */
 typedef struct cib_dependency_t {
@@ -43,6 +44,9 @@ typedef struct cib_description_t {
  * what it says is of no use, and never will be. */
 cib_error_t *cib_describe(const cib_ctx_t *ctx, apr_int64_t build_id,
                           cib_description_t **description);
+/* The same of what was just claimed, in the same context. */
+cib_error_t *cib_describe_claim(const cib_ctx_t *ctx, const cib_claim_t *claim,
+                                cib_description_t **description);
 
 /* A ref as a slug: lower case, all but a-z 0-9 become "-", cut to 63, no "-" at the ends. */
 const char *cib_ref_slug(const char *ref, apr_pool_t *pool);

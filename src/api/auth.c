@@ -20,14 +20,18 @@ cib_error_t *cib_call_required_token(cib_call_t *call, const char **token)
                               cib_error(call->r->pool, CIB_REASON_MISSING, APR_SUCCESS, "token"));
 }
 
+cib_error_t *cib_call_runner_token(cib_call_t *call, const char **token)
+{
+    if (call->manner->missing_is_error)
+        return cib_call_required_token(call, token);
+    return cib_call_token(call, NULL, token);
+}
+
 cib_error_t *cib_call_runner(cib_call_t *call, cib_runner_t **runner)
 {
     const char *token;
 
-    if (call->manner->missing_is_error)
-        CIB_TRY(cib_call_required_token(call, &token));
-    else
-        CIB_TRY(cib_call_token(call, NULL, &token));
+    CIB_TRY(cib_call_runner_token(call, &token));
     return cib_runner_authenticate(call->ctx, token, runner);
 }
 

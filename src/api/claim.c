@@ -71,7 +71,7 @@ cib_error_t *cib_call_claim(cib_call_t *call, const cib_runner_t *runner, const 
         if (!claim->build_id)
             return CIB_OK;
         cib_reply_about(call->r, claim->build_id);
-        err = cib_describe(call->ctx, claim->build_id, description);
+        err = cib_describe_claim(call->ctx, claim, description);
         if (!err)
             return CIB_OK;
         *description = NULL;

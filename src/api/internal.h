@@ -65,7 +65,9 @@ int cib_call_fail(cib_call_t *call, const cib_error_t *err);
 /* The token: the parameter, else the header (NULL: there is none). A parameter beats a header, an
  * empty one too. */
 cib_error_t *cib_call_token(cib_call_t *call, const char *header, const char **token);
-/* The runner whose token the parameter is; WRONG_TOKEN, and MISSING where the manner has it. */
+/* The parameter, which is a runner's; MISSING where the manner has it. */
+cib_error_t *cib_call_runner_token(cib_call_t *call, const char **token);
+/* The runner whose token that is; WRONG_TOKEN. */
 cib_error_t *cib_call_runner(cib_call_t *call, cib_runner_t **runner);
 /* The parameter `token`: MISSING where there is none. An empty one is one, and wrong. */
 cib_error_t *cib_call_required_token(cib_call_t *call, const char **token);
@@ -142,8 +144,6 @@ struct cib_word_t {
 /* Read the request and identify. The trace, if there is one, is spooled as it comes, wherever in
  * the body it stands; nobody sees it yet. */
 cib_error_t *cib_word_read(cib_word_t *word, const cib_manner_t *manner);
-/* The build of the path, whoever asks; NO_RECORD. Log lines name it from here on. */
-cib_error_t *cib_word_find(cib_word_t *word);
 /* Take the trace and the ending: `ended` and `late` are set. */
 cib_error_t *cib_word_take(cib_word_t *word);
 

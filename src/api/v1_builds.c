@@ -46,15 +46,13 @@ static cib_error_t *not_found(const cib_word_t *word)
 
 /* The runner's own build, running: what is erased or goes with its project is said to its runner
  * only. */
-static cib_error_t *check_build(const cib_word_t *word)
+static cib_error_t *check_build(const cib_word_t *word, const cib_project_t *project)
 {
     const cib_build_t *build = word->build;
     apr_pool_t *pool = word->call.r->pool;
-    cib_project_t *project;
 
     if (build->runner_id != word->runner->id)
         return not_found(word);
-    CIB_TRY(cib_project_get(word->call.ctx, build->project_id, &project));
     if (project->removing)
         return cib_error(pool, CIB_REASON_FORBIDDEN, APR_SUCCESS, "Project has been deleted!");
     if (build->erased_at)
@@ -65,9 +63,22 @@ static cib_error_t *check_build(const cib_word_t *word)
 /* Who speaks, and of what: the runner first, so that `builds/-1` tells it whether it is known. */
 static cib_error_t *identify(cib_word_t *word)
 {
-    CIB_TRY(cib_call_runner(&word->call, &word->runner));
-    CIB_TRY(cib_word_find(word));
-    return check_build(word);
+    const cib_route_match_t *match = word->match;
+    cib_call_t *call = &word->call;
+    cib_project_t *project;
+    const char *token;
+    cib_error_t *err;
+
+    if (!match->id_is_number || match->id <= 0) {
+        CIB_TRY(cib_call_runner(call, &word->runner));
+        return not_found(word);
+    }
+    CIB_TRY(cib_call_runner_token(call, &token));
+    err = cib_build_spoken_of(call->ctx, token, match->id, &word->runner, &word->build, &project);
+    if (word->runner)
+        cib_reply_about(call->r, match->id);
+    CIB_TRY(err);
+    return check_build(word, project);
 }
 
 static cib_error_t *update(cib_word_t *word)

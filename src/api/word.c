@@ -6,7 +6,8 @@
 
 /* --- the build */
 
-cib_error_t *cib_word_find(cib_word_t *word)
+/* The build of the path, whoever asks. */
+static cib_error_t *find(cib_word_t *word)
 {
     cib_call_t *call = &word->call;
 
@@ -20,7 +21,7 @@ cib_error_t *cib_word_find(cib_word_t *word)
  * the token is right; and nowhere else. */
 static cib_error_t *find_unidentified(cib_word_t *word, int *running)
 {
-    cib_error_t *err = cib_word_find(word);
+    cib_error_t *err = find(word);
 
     *running = !err && word->build->status == CIB_RUNNING;
     return err && err->reason != CIB_REASON_NO_RECORD ? err : CIB_OK;

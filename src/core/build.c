@@ -155,6 +155,46 @@ cib_error_t *cib_build_authenticate(const cib_ctx_t *ctx, apr_int64_t id, const 
     return CIB_OK;
 }
 
+/* Who speaks, and of what. */
+typedef struct speaking_t {
+    cib_token_owner_t owner;
+    cib_whole_t whole;
+} speaking_t;
+
+static cib_error_t *speaker(cib_db_t *db, cib_wish_t *const *wishes, int count, apr_pool_t *pool)
+{
+    cib_token_owner_t **owners = apr_palloc(pool, sizeof(*owners) * (apr_size_t)count);
+    cib_whole_t **wholes = apr_palloc(pool, sizeof(*wholes) * (apr_size_t)count);
+
+    for (int i = 0; i < count; i++) {
+        speaking_t *speaking = wishes[i]->baton;
+
+        owners[i] = &speaking->owner;
+        wholes[i] = &speaking->whole;
+    }
+    CIB_TRY(cib_q_runners_by_token(db, owners, count, pool));
+    return cib_q_owned(db, wholes, count, pool);
+}
+
+cib_error_t *cib_build_spoken_of(const cib_ctx_t *ctx, const char *token, apr_int64_t id,
+                                 cib_runner_t **runner, cib_build_t **build,
+                                 cib_project_t **project)
+{
+    speaking_t speaking = {.owner = {.pool = ctx->pool}, .whole = {.id = id, .pool = ctx->pool}};
+
+    *runner = NULL;
+    if (token && *token) {
+        speaking.owner.token_sha256 = cib_token_hash(token, ctx->pool);
+        CIB_TRY(cib_gather(ctx, CIB_GATHER_READ, "", speaker, &speaking));
+    }
+    if (!speaking.owner.runner)
+        return cib_error(ctx->pool, CIB_REASON_WRONG_TOKEN, APR_SUCCESS, NULL);
+    *runner = speaking.owner.runner;
+    *build = speaking.whole.build;
+    *project = speaking.whole.project;
+    return *build && *project ? CIB_OK : cib_no_record(ctx->pool, "build", id);
+}
+
 /* --- hearing --------------------------------------------------------------------------------- */
 
 typedef struct hearing_t {

@@ -10,6 +10,7 @@
 #include "internal.h"
 #include "options.h"
 #include "space.h"
+#include "telling.h"
 #include "variables.h"
 
 #define SLUG_MAX 63
@@ -82,13 +83,14 @@ static const char *repo_url(const cib_project_t *project, const char *token, apr
 
 /* --- rows ------------------------------------------------------------------------------------ */
 
-typedef struct describing_t {
+struct cib_telling_t {
     const cib_ctx_t *ctx;
     apr_time_t now;
     cib_whole_t whole;
     apr_array_header_t *sealed; /* cib_variable_t * */
     cib_description_t *about;
-} describing_t;
+    cib_error_t *err; /* why it cannot be described */
+};
 
 static cib_error_t *archive_of(cib_db_t *db, apr_int64_t id, apr_time_t now,
                                cib_artifact_t **archive, apr_pool_t *pool)
@@ -99,52 +101,51 @@ static cib_error_t *archive_of(cib_db_t *db, apr_int64_t id, apr_time_t now,
     return CIB_OK;
 }
 
-static cib_error_t *dependencies(cib_db_t *db, describing_t *describing, apr_pool_t *pool)
+static cib_error_t *dependencies(cib_db_t *db, cib_telling_t *telling, apr_pool_t *pool)
 {
-    cib_description_t *about = describing->about;
+    cib_description_t *about = telling->about;
     apr_array_header_t *needs;
 
-    CIB_TRY(cib_q_needs(db, describing->whole.id, &needs, pool));
+    CIB_TRY(cib_q_needs(db, telling->whole.id, &needs, pool));
     about->dependencies = apr_array_make(pool, needs->nelts + 1, sizeof(cib_dependency_t *));
     for (int i = 0; i < needs->nelts; i++) {
         cib_dependency_t *dependency = apr_pcalloc(pool, sizeof(*dependency));
         cib_build_t *build = APR_ARRAY_IDX(needs, i, cib_build_t *);
 
         dependency->build = build;
-        dependency->token =
-            cib_token_build(describing->ctx->storage, build->id, build->claim, pool);
-        CIB_TRY(archive_of(db, build->id, describing->now, &dependency->archive, pool));
+        dependency->token = cib_token_build(telling->ctx->storage, build->id, build->claim, pool);
+        CIB_TRY(archive_of(db, build->id, telling->now, &dependency->archive, pool));
         APR_ARRAY_PUSH(about->dependencies, cib_dependency_t *) = dependency;
     }
     return CIB_OK;
 }
 
-static cib_error_t *collect_parts(cib_db_t *db, describing_t *describing, apr_pool_t *pool)
+static cib_error_t *collect_parts(cib_db_t *db, cib_telling_t *telling, apr_pool_t *pool)
 {
-    const cib_build_parts_t *parts = describing->whole.parts;
-    cib_description_t *about = describing->about;
+    const cib_build_parts_t *parts = telling->whole.parts;
+    cib_description_t *about = telling->about;
 
-    describing->sealed = apr_array_make(pool, 1, sizeof(cib_variable_t *));
+    telling->sealed = apr_array_make(pool, 1, sizeof(cib_variable_t *));
     about->dependencies = apr_array_make(pool, 1, sizeof(cib_dependency_t *));
     about->archive = NULL;
     if (parts->has_variables)
-        CIB_TRY(cib_q_variables(db, describing->whole.id, &describing->sealed, pool));
+        CIB_TRY(cib_q_variables(db, telling->whole.id, &telling->sealed, pool));
     if (parts->has_artifacts)
-        CIB_TRY(archive_of(db, describing->whole.id, describing->now, &about->archive, pool));
-    return parts->has_needs ? dependencies(db, describing, pool) : CIB_OK;
+        CIB_TRY(archive_of(db, telling->whole.id, telling->now, &about->archive, pool));
+    return parts->has_needs ? dependencies(db, telling, pool) : CIB_OK;
 }
 
-static cib_error_t *collect_one(cib_db_t *db, describing_t *describing, apr_pool_t *pool)
+static cib_error_t *collect_one(cib_db_t *db, cib_telling_t *telling, apr_pool_t *pool)
 {
-    const cib_whole_t *whole = &describing->whole;
-    cib_description_t *about = describing->about;
+    const cib_whole_t *whole = &telling->whole;
+    cib_description_t *about = telling->about;
 
     if (!whole->build || !whole->project || !whole->parts)
         return cib_no_record(pool, "build", whole->id);
     about->build = whole->build;
     about->project = whole->project;
     about->runner = whole->runner;
-    return collect_parts(db, describing, pool);
+    return collect_parts(db, telling, pool);
 }
 
 static cib_error_t *collect(cib_db_t *db, cib_wish_t *const *wishes, int count, apr_pool_t *pool)
@@ -152,7 +153,7 @@ static cib_error_t *collect(cib_db_t *db, cib_wish_t *const *wishes, int count, 
     cib_whole_t **wholes = apr_palloc(pool, sizeof(*wholes) * (apr_size_t)count);
 
     for (int i = 0; i < count; i++)
-        wholes[i] = &((describing_t *)wishes[i]->baton)->whole;
+        wholes[i] = &((cib_telling_t *)wishes[i]->baton)->whole;
     CIB_TRY(cib_q_wholes(db, wholes, count, pool));
     for (int i = 0; i < count; i++)
         wishes[i]->err = collect_one(db, wishes[i]->baton, wishes[i]->pool);
@@ -214,27 +215,47 @@ static cib_error_t *read_options(cib_description_t *about, const cib_build_spec_
 }
 
 /* What the database fails to say, for whatever reason, is no fault of the build's. */
-static cib_error_t *ask(const cib_ctx_t *ctx, describing_t *describing)
+static cib_error_t *unavailable(cib_error_t *err)
 {
-    cib_error_t *err = cib_gather(ctx, CIB_GATHER_READ, "", collect, describing);
-
     if (err && err->reason == CIB_REASON_INTERNAL)
         err->reason = CIB_REASON_UNAVAILABLE;
     return err;
 }
 
-cib_error_t *cib_describe(const cib_ctx_t *ctx, apr_int64_t build_id,
-                          cib_description_t **description)
+cib_telling_t *cib_telling_create(const cib_ctx_t *ctx, apr_int64_t build_id)
 {
-    describing_t describing = {
-        .ctx = ctx, .now = apr_time_now(), .whole = {.id = build_id, .pool = ctx->pool}};
-    cib_description_t *about = apr_pcalloc(ctx->pool, sizeof(*about));
+    cib_telling_t *telling = apr_pcalloc(ctx->pool, sizeof(*telling));
+
+    telling->ctx = ctx;
+    telling->now = apr_time_now();
+    telling->whole.id = build_id;
+    telling->whole.pool = ctx->pool;
+    telling->about = apr_pcalloc(ctx->pool, sizeof(*telling->about));
+    return telling;
+}
+
+cib_error_t *cib_telling_ask(cib_db_t *db, cib_telling_t *telling, apr_pool_t *pool)
+{
+    cib_whole_t *whole = &telling->whole;
+    cib_error_t *err = cib_q_wholes(db, &whole, 1, pool);
+
+    if (!err)
+        err = collect_one(db, telling, pool);
+    if (!err || err->reason != CIB_REASON_NO_RECORD)
+        return unavailable(err);
+    telling->err = err;
+    return CIB_OK;
+}
+
+/* The other half, which asks nobody. */
+static cib_error_t *describe(const cib_telling_t *telling, cib_description_t **description)
+{
+    const cib_ctx_t *ctx = telling->ctx;
+    cib_description_t *about = telling->about;
+    apr_int64_t build_id = about->build->id;
     apr_array_header_t *variables;
 
-    *description = NULL;
-    describing.about = about;
-    CIB_TRY(ask(ctx, &describing));
-    CIB_TRY(cib_variables_unseal(ctx->storage, build_id, describing.sealed, &variables, ctx->pool));
+    CIB_TRY(cib_variables_unseal(ctx->storage, build_id, telling->sealed, &variables, ctx->pool));
     about->token = cib_token_build(ctx->storage, build_id, about->build->claim, ctx->pool);
     if (!about->token)
         return cib_error(ctx->pool, CIB_REASON_INTERNAL, APR_EGENERAL, NULL);
@@ -242,7 +263,28 @@ cib_error_t *cib_describe(const cib_ctx_t *ctx, apr_int64_t build_id,
     about->runner_version = about->runner ? about->runner->version : NULL;
     about->timeout = timeout(about->build, about->runner);
     about->variables = in_order(variables, ctx->pool);
-    CIB_TRY(read_options(about, &describing.whole.parts->spec, ctx->pool));
+    CIB_TRY(read_options(about, &telling->whole.parts->spec, ctx->pool));
     *description = about;
     return CIB_OK;
+}
+
+cib_error_t *cib_describe(const cib_ctx_t *ctx, apr_int64_t build_id,
+                          cib_description_t **description)
+{
+    cib_telling_t *telling = cib_telling_create(ctx, build_id);
+
+    *description = NULL;
+    CIB_TRY(unavailable(cib_gather(ctx, CIB_GATHER_READ, "", collect, telling)));
+    return describe(telling, description);
+}
+
+cib_error_t *cib_describe_claim(const cib_ctx_t *ctx, const cib_claim_t *claim,
+                                cib_description_t **description)
+{
+    const cib_telling_t *telling = claim->telling;
+
+    *description = NULL;
+    if (!telling)
+        return cib_describe(ctx, claim->build_id, description);
+    return telling->err ? telling->err : describe(telling, description);
 }

@@ -2,6 +2,7 @@
 #include "core/cib_queue.h"
 #include "internal.h"
 #include "store/cib_listener.h"
+#include "telling.h"
 #include "transition.h"
 
 typedef struct looking_t {
@@ -16,16 +17,39 @@ static cib_error_t *look(cib_db_t *db, void *baton, apr_pool_t *pool)
     return cib_q_can_claim(db, looking->runner, &looking->can, pool);
 }
 
-/* On SQLite, so that who finds nothing need not wait until it may write. On PostgreSQL such a claim
- * writes nothing anyhow. */
+/* On SQLite, where who claims has to wait until it may write: did the last who went to claim in
+ * this process find something? Then the next one need not look first. */
+static int is_busy;
+
+/* On PostgreSQL a claim that finds nothing writes nothing anyhow. */
 static cib_error_t *may_find(const cib_ctx_t *ctx, const cib_runner_t *runner, int *may)
 {
     looking_t looking = {.runner = runner, .can = 1};
 
-    if (cib_store_driver(ctx->store) == CIB_DRIVER_SQLITE3)
+    if (cib_store_driver(ctx->store) == CIB_DRIVER_SQLITE3 &&
+        !__atomic_load_n(&is_busy, __ATOMIC_RELAXED))
         CIB_TRY(cib_read(ctx, look, &looking));
     *may = looking.can;
     return CIB_OK;
+}
+
+/* Who takes. */
+typedef struct taking_t {
+    cib_claiming_t claiming;
+    const cib_ctx_t *ctx;
+    cib_telling_t *telling;
+} taking_t;
+
+/* On SQLite what is to be told is asked for in the same section, while it is this thread's turn and
+ * the pages are at hand; if it fails there was no claim. On PostgreSQL the claim is committed by
+ * now, and must not be tried anew. */
+static cib_error_t *ask(cib_db_t *db, taking_t *taking, apr_pool_t *pool)
+{
+    taking->telling = NULL;
+    if (!taking->claiming.id || cib_store_driver(taking->ctx->store) != CIB_DRIVER_SQLITE3)
+        return CIB_OK;
+    taking->telling = cib_telling_create(taking->ctx, taking->claiming.id);
+    return cib_telling_ask(db, taking->telling, pool);
 }
 
 static cib_error_t *take(cib_db_t *db, cib_wish_t *const *wishes, int count, apr_pool_t *pool)
@@ -34,10 +58,12 @@ static cib_error_t *take(cib_db_t *db, cib_wish_t *const *wishes, int count, apr
     cib_error_t *err;
 
     for (int i = 0; i < count; i++)
-        claimings[i] = wishes[i]->baton;
+        claimings[i] = &((taking_t *)wishes[i]->baton)->claiming;
     err = cib_transition_claim(db, claimings, count, apr_time_now(), pool);
     for (int i = 0; i < count; i++)
         wishes[i]->granted = claimings[i]->id != 0;
+    for (int i = 0; i < count && !err; i++)
+        err = ask(db, wishes[i]->baton, wishes[i]->pool);
     return err;
 }
 
@@ -58,7 +84,7 @@ static int nothing_changed(const cib_ctx_t *ctx, const cib_runner_t *runner,
 cib_error_t *cib_queue_claim(const cib_ctx_t *ctx, const cib_runner_t *runner,
                              const char *last_update, cib_claim_t *claim)
 {
-    cib_claiming_t claiming = {.runner = runner};
+    taking_t taking = {.claiming = {.runner = runner}, .ctx = ctx};
     int may;
 
     *claim = (cib_claim_t){0};
@@ -73,7 +99,9 @@ cib_error_t *cib_queue_claim(const cib_ctx_t *ctx, const cib_runner_t *runner,
     CIB_TRY(may_find(ctx, runner, &may));
     if (!may)
         return CIB_OK;
-    CIB_TRY(cib_gather(ctx, CIB_GATHER_ONE, cib_q_claims_key(runner, ctx->pool), take, &claiming));
-    claim->build_id = claiming.id;
+    CIB_TRY(cib_gather(ctx, CIB_GATHER_ONE, cib_q_claims_key(runner, ctx->pool), take, &taking));
+    __atomic_store_n(&is_busy, taking.claiming.id != 0, __ATOMIC_RELAXED);
+    claim->build_id = taking.claiming.id;
+    claim->telling = taking.telling;
     return CIB_OK;
 }

@@ -395,6 +395,47 @@ static void test_description(core_t *core)
     ok(!about, "no description");
 }
 
+/* --- what is told with a claim */
+
+static void test_telling(core_t *core)
+{
+    int sqlite = cib_store_driver(core->ctx.store) == CIB_DRIVER_SQLITE3;
+    apr_int64_t id = new_build(core, 0, 0);
+    cib_description_t *about;
+    cib_claim_t claimed;
+    cib_error_t *err;
+
+    start(core, id); /* so there is nothing else left */
+    id = new_build(core, 0, 0);
+    fine(cib_queue_claim(&core->ctx, core->runner, NULL, &claimed), "claim");
+    is_int(claimed.build_id, id, "a claim");
+    ok(!claimed.telling == !sqlite, "on SQLite what it is told was asked for with it");
+    is_fine(cib_describe_claim(&core->ctx, &claimed, &about), "it is described");
+    is_int(about->build->id, id, "  it and no other");
+    is_int(about->build->status, CIB_RUNNING, "  as it is after the claim");
+    is_str(about->token, cib_token_build(core->fx->storage, id, 1, core->pool), "  with its token");
+
+    id = new_build(core, 0, 0);
+    sql(core, "ALTER TABLE build_specs RENAME TO specs_elsewhere");
+    err = cib_queue_claim(&core->ctx, core->runner, NULL, &claimed);
+    if (!err)
+        err = cib_describe_claim(&core->ctx, &claimed, &about);
+    is_reason(err, CIB_REASON_UNAVAILABLE, "what the database cannot say now");
+    sql(core, "ALTER TABLE specs_elsewhere RENAME TO build_specs");
+    is_str(status_of(core, id), sqlite ? "pending" : "running", "undoes the claim it came with");
+    is_int(build_of(core, id)->claim, !sqlite, "  as if there had been none");
+
+    if (!sqlite)
+        id = new_build(core, 0, 0);
+    sql(core, "DELETE FROM build_specs WHERE build_id = %d", (int)id);
+    is_fine(cib_queue_claim(&core->ctx, core->runner, NULL, &claimed),
+            "one of which a part misses");
+    is_int(claimed.build_id, id, "  is claimed");
+    is_reason(cib_describe_claim(&core->ctx, &claimed, &about), CIB_REASON_NO_RECORD,
+              "  and cannot be described");
+    is_str(status_of(core, id), "running", "  which is the caller's to undo");
+}
+
 /* --- hearing */
 
 static void test_heard(core_t *core)
@@ -449,6 +490,7 @@ static void tests(const char *driver)
     test_last_update(core);
     test_reasons(core);
     test_description(core);
+    test_telling(core);
     test_heard(core);
     core_done(core);
 }
