@@ -27,6 +27,10 @@ typedef struct cib_storage_t {
     const char *params; /* DBDParams: the SQLite file's path, or a conninfo */
     const char *id;     /* the instance's id: 32 hex digits; the database holds the same */
     unsigned char secret[CIB_SECRET_LEN];
+    /* Threads may be begun for large files. 0 when opened, and to be left so where a signal may end
+     * the process in the midst of anything, as prefork's does: its clean-up could wait for a lock
+     * that it interrupted itself. */
+    int threads;
 } cib_storage_t;
 
 /* Where a file belongs. */

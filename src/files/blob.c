@@ -104,7 +104,7 @@ apr_status_t cib_blob_begin(cib_blob_t **blob, const cib_storage_t *storage, cib
     made->name = apr_psprintf(pool, "%" APR_INT64_T_FMT "-%s-%s", build_id, type, random);
     folder = cib_folder_path(storage, area, build_id, pool);
     made->path = apr_pstrcat(pool, folder, "/", made->name, NULL);
-    rv = cib_hasher_begin(&made->hasher, pool);
+    rv = cib_hasher_begin(&made->hasher, storage->threads, pool);
     if (rv != APR_SUCCESS)
         return rv;
     made->gathered = malloc(GATHER_LEN);

@@ -1,5 +1,7 @@
 #include "hasher.h"
 
+#include <signal.h>
+
 #include <apr_thread_cond.h>
 #include <apr_thread_mutex.h>
 #include <apr_thread_proc.h>
@@ -9,7 +11,7 @@
 struct cib_hasher_t {
     cib_sha256_t *sha;
     apr_size_t alone; /* so much was hashed without a thread */
-    int is_tried;     /* a thread was asked for */
+    int may_start;    /* a thread, when there is much; once */
     /* NULL: there is no thread. It has an allocator of its own: a request's must not be used by two
      * threads. */
     apr_pool_t *pool;
@@ -22,11 +24,12 @@ struct cib_hasher_t {
     apr_status_t rv; /* the first failure */
 };
 
-apr_status_t cib_hasher_begin(cib_hasher_t **hasher, apr_pool_t *pool)
+apr_status_t cib_hasher_begin(cib_hasher_t **hasher, int threads, apr_pool_t *pool)
 {
     cib_hasher_t *made = apr_pcalloc(pool, sizeof(*made));
     apr_status_t rv = cib_sha256_begin(&made->sha, pool);
 
+    made->may_start = threads;
     *hasher = made;
     return rv;
 }
@@ -34,7 +37,10 @@ apr_status_t cib_hasher_begin(cib_hasher_t **hasher, apr_pool_t *pool)
 static void *APR_THREAD_FUNC work(apr_thread_t *thread, void *data)
 {
     cib_hasher_t *hasher = data;
+    sigset_t all;
 
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL); /* they are the MPM's */
     apr_thread_mutex_lock(hasher->mutex);
     for (;;) {
         apr_status_t rv;
@@ -60,7 +66,7 @@ static void start(cib_hasher_t *hasher)
 {
     apr_status_t rv = apr_pool_create_unmanaged_ex(&hasher->pool, NULL, NULL);
 
-    hasher->is_tried = 1;
+    hasher->may_start = 0;
     if (rv == APR_SUCCESS)
         rv = apr_thread_mutex_create(&hasher->mutex, APR_THREAD_MUTEX_DEFAULT, hasher->pool);
     else
@@ -107,7 +113,7 @@ apr_status_t cib_hasher_take(cib_hasher_t *hasher, const void *data, apr_size_t 
 {
     apr_status_t rv;
 
-    if (!hasher->is_tried && hasher->alone >= CIB_HASHER_ALONE)
+    if (hasher->may_start && hasher->alone >= CIB_HASHER_ALONE)
         start(hasher);
     if (!hasher->pool)
         return take_alone(hasher, data, len);

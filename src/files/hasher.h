@@ -10,7 +10,8 @@ typedef struct cib_hasher_t cib_hasher_t;
 /* Threads of its own are begun late, by whoever gives it more than this. */
 #define CIB_HASHER_ALONE (4 * 1024 * 1024)
 
-apr_status_t cib_hasher_begin(cib_hasher_t **hasher, apr_pool_t *pool);
+/* `threads`: it may begin one. */
+apr_status_t cib_hasher_begin(cib_hasher_t **hasher, int threads, apr_pool_t *pool);
 
 /* Hash these bytes, which must stay as they are until the next call of any of these returns: it
  * waits for the ones before. */

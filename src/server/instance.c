@@ -8,6 +8,7 @@
 #include <httpd.h>
 #include <http_config.h>
 #include <http_log.h>
+#include <ap_mpm.h>
 
 #include "internal.h"
 #include "server/cib_config.h"
@@ -124,6 +125,7 @@ static apr_status_t open_parts(cib_instance_t *instance, const char *dir, const 
     rv = cib_storage_open(&storage, dir, pool);
     if (rv != APR_SUCCESS)
         return rv;
+    ap_mpm_query(AP_MPMQ_IS_THREADED, &storage->threads);
     instance->storage = storage;
     *what = "map the generations of";
     rv = cib_generation_open(&instance->gen, storage, pool);
