@@ -16,6 +16,8 @@ my $TIMES = 3 + int($SECONDS / 5);
 my $LIMIT = "CIBuildsAckTimeout 10s\nCIBuildsStuckTimeout 15s\nCIBuildsMaxArtifactSize";
 my $arena = arena(name => 'restart', vhost => "$LIMIT 20M");
 $arena->expect(qr/AH00484|AH10159|CIB033[12]:/, qr/CIB0304:/);
+# a stop closes the sockets of the workers, and one that was just done with its own says so
+$arena->expect(qr/\(9\)Bad file descriptor: AH03092:/);
 $arena->start;
 
 $arena->add_builds(2);
