@@ -75,8 +75,9 @@ static cib_error_t *identify(cib_word_t *word)
     }
     CIB_TRY(cib_call_runner_token(call, &token));
     err = cib_build_spoken_of(call->ctx, token, match->id, &word->runner, &word->build, &project);
-    if (word->runner)
-        cib_reply_about(call->r, match->id);
+    if (err && !word->runner)
+        return err;
+    cib_reply_about(call->r, match->id);
     CIB_TRY(err);
     return check_build(word, project);
 }

@@ -203,7 +203,7 @@ static cib_error_t *run_together(cib_db_t *db, member_t *batch, int *good, apr_p
 static cib_error_t *run_batch(cib_db_t *db, member_t *batch, apr_time_t since, int *shut_out,
                               apr_pool_t *pool)
 {
-    int lone = batch->next == NULL, good = 0;
+    int lone = batch && !batch->next, good = 0;
     cib_error_t *err = enter(db, since, shut_out, pool);
 
     if (!err && !lone)
@@ -263,15 +263,22 @@ static void wake(member_t *member, apr_uint32_t state)
 }
 
 /* Nothing of a lost batch was committed, so those who did well have failed too: for the batch's
- * reason. Each error lives in the pool of who will read it. */
-static void hand_out(member_t *batch, const member_t *leader, const cib_error_t *lost)
+ * reason. Each error lives in the pool of who will read it, and the reason perhaps in that of one
+ * of them: so all are told before anybody is woken. */
+static void tell(member_t *batch, const cib_error_t *lost)
+{
+    for (member_t *m = batch; m && lost; m = m->next) {
+        if (m->err)
+            continue;
+        m->err = cib_error(m->pool, lost->reason, lost->rv, NULL);
+        m->err = cib_error_detail(m->pool, m->err, "%s", lost->detail ? lost->detail : "");
+    }
+}
+
+static void let_go(member_t *batch, const member_t *leader)
 {
     for (member_t *m = batch, *next; m; m = next) {
         next = m->next;
-        if (lost && !m->err) {
-            m->err = cib_error(m->pool, lost->reason, lost->rv, NULL);
-            m->err = cib_error_detail(m->pool, m->err, "%s", lost->detail ? lost->detail : "");
-        }
         if (m != leader)
             wake(m, DONE);
     }
@@ -303,8 +310,10 @@ static void lead(member_t *me, cib_store_t *store, const cib_source_t *source)
     if (shut_out) /* and so are those who came meanwhile */
         others = take_batch(combiner);
     hand_on(combiner);
-    hand_out(batch, me, lost);
-    hand_out(others, me, lost);
+    tell(batch, lost);
+    tell(others, lost);
+    let_go(batch, me);
+    let_go(others, me);
 }
 
 cib_error_t *cib_combiner_write(cib_store_t *store, const cib_source_t *source,

@@ -97,35 +97,44 @@ static void fail(member_t *member, const cib_error_t *err)
         member->wish.err = copy_error(err, member->wish.pool);
 }
 
-/* One that the database cannot bear must not fail the others. Nothing of theirs was committed. */
-static void ask_one_by_one(cib_store_t *store, const cib_source_t *source, const batch_t *batch,
-                           apr_pool_t *pool)
+/* Why the others need not ask either; NULL: they may. */
+static const cib_error_t *is_down(const cib_error_t *err, apr_time_t begun)
 {
+    return err && err->reason == CIB_REASON_UNAVAILABLE && apr_time_now() - begun >= SLOW ? err
+                                                                                          : NULL;
+}
+
+/* One that the database cannot bear must not fail the others. Of those who have no wish granted
+ * nothing was committed. */
+static const cib_error_t *ask_one_by_one(cib_store_t *store, const cib_source_t *source,
+                                         const batch_t *batch, apr_pool_t *pool)
+{
+    const cib_error_t *down = NULL;
+
     for (int i = 0; i < batch->count; i++) {
         batch_t alone = {{batch->members[i]}, 1};
-        cib_error_t *err = ask(store, source, &alone, pool);
+        apr_time_t begun = apr_time_now();
+        const cib_error_t *err = down ? down : ask(store, source, &alone, pool);
 
         if (err)
             fail(batch->members[i], err);
+        down = down ? down : is_down(err, begun);
     }
+    return down;
 }
 
 /* Returns why those who came meanwhile need not ask. */
-static cib_error_t *serve(cib_store_t *store, const cib_source_t *source, batch_t *batch,
-                          apr_pool_t *pool)
+static const cib_error_t *serve(cib_store_t *store, const cib_source_t *source, batch_t *batch,
+                                apr_pool_t *pool)
 {
     apr_time_t begun = apr_time_now();
-    cib_error_t *err = ask(store, source, batch, pool);
+    const cib_error_t *err = ask(store, source, batch, pool);
 
-    if (!err)
-        return NULL;
-    if (err->reason == CIB_REASON_INTERNAL && !err->unsure && batch->count > 1) {
-        ask_one_by_one(store, source, batch, pool);
-        return NULL;
-    }
-    for (int i = 0; i < batch->count; i++)
+    if (err && err->reason == CIB_REASON_INTERNAL && !err->unsure && batch->count > 1)
+        return ask_one_by_one(store, source, batch, pool);
+    for (int i = 0; err && i < batch->count; i++)
         fail(batch->members[i], err);
-    return err->reason == CIB_REASON_UNAVAILABLE && apr_time_now() - begun >= SLOW ? err : NULL;
+    return is_down(err, begun);
 }
 
 /* --- waiting; all of it with the mutex held */
@@ -245,12 +254,12 @@ static cib_error_t *gather_pgsql(cib_store_t *store, const cib_source_t *source,
 static cib_error_t *run_alone(cib_db_t *db, void *baton, apr_pool_t *pool)
 {
     member_t *member = baton;
-    cib_wish_t *wish = &member->wish;
+    cib_wish_t *wishes[] = {&member->wish};
 
-    wish->err = CIB_OK;
-    CIB_TRY(member->section(db, &wish, 1, pool));
-    wish->granted = 0;
-    return wish->err;
+    member->wish.err = CIB_OK;
+    CIB_TRY(member->section(db, wishes, 1, pool));
+    member->wish.granted = 0;
+    return member->wish.err;
 }
 
 static cib_error_t *ask_sqlite(cib_store_t *store, const cib_source_t *source, member_t *member)
