@@ -209,6 +209,7 @@ subtest 'merging' => sub {
 subtest 'room to park' => sub {
     for my $case (['', 'warn', qr/of at most \d+, parks up to \d+ requests, .*: AsyncRequestWorkerFactor sets that limit, and is not in the configuration$/m],
         ["AsyncRequestWorkerFactor 7\nThreadsPerChild 10\n", 'notice', qr/parks up to 40 requests, .*: AsyncRequestWorkerFactor sets that limit$/m],
+        ["ThreadLimit 600\nThreadsPerChild 600\nServerLimit 1\nMaxRequestWorkers 600\nStartServers 1\n", 'notice', qr/parks up to 400 requests, .*: the limit of open files sets that limit$/m],
         ["AsyncRequestWorkerFactor 999999\n", 'notice', qr/parks up to 400 requests, .*: the limit of open files sets that limit$/m]) {
         my ($lines, $level, $words) = @$case;
         my $file = configuration("$dbd\nCIBuilds On\nCIBuildsStorage $storage\nCIBuildsLongPoll 5s");

@@ -22,8 +22,8 @@ APLOG_USE_MODULE(ci_builds);
 #define ENOUGH 1000000
 
 static int capacity;
-static const char *limit; /* what sets it */
-static int as_by_default;
+static int is_by_files; /* their limit sets it, not the factor */
+static int is_by_default;
 
 static int least(double a, double b)
 {
@@ -43,9 +43,8 @@ void cib_waker_measure(server_rec *main_server, apr_pool_t *ptemp)
         getrlimit(RLIMIT_NOFILE, &files) != 0)
         threads = 0;
     capacity = least(threads * (1 + factor) / 2, (double)files.rlim_cur * 2 / 5);
-    as_by_default = !word;
-    limit = capacity < least(threads * (1 + factor) / 2, ENOUGH) ? "the limit of open files"
-                                                                 : "AsyncRequestWorkerFactor";
+    is_by_files = capacity < least(threads * (1 + factor) / 2, ENOUGH);
+    is_by_default = !word && !is_by_files;
 }
 
 /* How many want to wait is not known, but with httpd's own factor they are hardly more than it has
@@ -55,11 +54,12 @@ void cib_waker_tell(const server_rec *main_server)
     int processes = 0;
 
     ap_mpm_query(AP_MPMQ_HARD_LIMIT_DAEMONS, &processes);
-    ap_log_error(APLOG_MARK, as_by_default ? APLOG_WARNING : APLOG_NOTICE, 0, main_server,
+    ap_log_error(APLOG_MARK, is_by_default ? APLOG_WARNING : APLOG_NOTICE, 0, main_server,
                  "CIB0291: CIBuildsLongPoll: each process, of at most %d, parks up to %d requests, "
                  "others are answered at once: %s sets that limit%s",
-                 processes, capacity, limit,
-                 as_by_default ? ", and is not in the configuration" : "");
+                 processes, capacity,
+                 is_by_files ? "the limit of open files" : "AsyncRequestWorkerFactor",
+                 is_by_default ? ", and is not in the configuration" : "");
 }
 
 int cib_waker_capacity(void)
