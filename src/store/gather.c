@@ -97,11 +97,10 @@ static void fail(member_t *member, const cib_error_t *err)
         member->wish.err = copy_error(err, member->wish.pool);
 }
 
-/* Why the others need not ask either; NULL: they may. */
-static const cib_error_t *is_down(const cib_error_t *err, apr_time_t begun)
+/* Does what failed so mean that others need not ask? */
+static int is_down(const cib_error_t *err, apr_time_t begun)
 {
-    return err && err->reason == CIB_REASON_UNAVAILABLE && apr_time_now() - begun >= SLOW ? err
-                                                                                          : NULL;
+    return err->reason == CIB_REASON_UNAVAILABLE && apr_time_now() - begun >= SLOW;
 }
 
 /* One that the database cannot bear must not fail the others. Of those who have no wish granted
@@ -118,7 +117,8 @@ static const cib_error_t *ask_one_by_one(cib_store_t *store, const cib_source_t 
 
         if (err)
             fail(batch->members[i], err);
-        down = down ? down : is_down(err, begun);
+        if (err && is_down(err, begun))
+            down = err;
     }
     return down;
 }
@@ -134,7 +134,7 @@ static const cib_error_t *serve(cib_store_t *store, const cib_source_t *source, 
         return ask_one_by_one(store, source, batch, pool);
     for (int i = 0; err && i < batch->count; i++)
         fail(batch->members[i], err);
-    return is_down(err, begun);
+    return err && is_down(err, begun) ? err : NULL;
 }
 
 /* --- waiting; all of it with the mutex held */

@@ -295,7 +295,8 @@ cib_error_t *cib_q_claim(cib_db_t *db, const cib_runner_t *runner, apr_time_t no
  * claimed    their builds, each for one
  *
  * Arguments after those of `head`: window, the runners, the first, shared, now. Rows: how many
- * heads there are, whose claim it is (its place among the runners), and the build.
+ * heads there are, whose claim it is (its place among the runners), the build, and how many were
+ * wanted.
  */
 #define CANDIDATES(turn)                                                                           \
     "candidate AS MATERIALIZED ("                                                                  \
@@ -328,7 +329,8 @@ cib_error_t *cib_q_claim(cib_db_t *db, const cib_runner_t *runner, apr_time_t no
     "started_at = %lld, heard_at = NULL, claim = b.claim + 1 FROM gone g JOIN wanted w "           \
     "ON w.n = g.n WHERE b.id = g.build_id AND b." CIB_STATUS_HIDDEN                                \
     "'pending' RETURNING b.id, w.place) "                                                          \
-    "SELECT h.heads, c.place, c.id FROM (SELECT count(*) AS heads FROM head) h "                   \
+    "SELECT h.heads, c.place, c.id, (SELECT count(*) FROM wanted) "                                \
+    "FROM (SELECT count(*) AS heads FROM head) h "                                                 \
     "LEFT JOIN claimed c ON true"
 
 static const cib_sql_t claims_specific = {NULL, SPECIFIC_HEAD CANDIDATES("0") CLAIMS_TAIL};
@@ -360,8 +362,8 @@ static cib_error_t *select_claims(cib_db_t *db, cib_claiming_t *const *claimings
     const int nargs = sizeof(args) / sizeof(args[0]);
 
     if (first->is_shared)
-        return cib_db_select(db, &claims_shared, args + 1, nargs - 1, 3, rows, pool);
-    return cib_db_select(db, &claims_specific, args, nargs, 3, rows, pool);
+        return cib_db_select(db, &claims_shared, args + 1, nargs - 1, 4, rows, pool);
+    return cib_db_select(db, &claims_specific, args, nargs, 4, rows, pool);
 }
 
 /* Those without a build move to the front; how many they are. */
@@ -375,17 +377,20 @@ static int still_without(cib_claiming_t **claimings, int count)
     return left;
 }
 
-/* `*left` 0: there is nothing for the others either. */
+/* `*left` 0: there is nothing for the others either. That the first finds nothing says so only of
+ * those that still may take the same: its settings may have changed meanwhile, or it is gone. */
 static cib_error_t *claim_together(cib_db_t *db, cib_claiming_t **claimings, apr_time_t now,
                                    int *left, apr_pool_t *pool)
 {
     cib_rows_t *rows;
+    int nothing;
 
     CIB_TRY(select_claims(db, claimings, *left, now, &rows, pool));
+    nothing = cib_row_int(rows, 0, 0) == 0 && cib_row_int(rows, 0, 3) == *left;
     for (int i = 0; i < cib_rows_count(rows); i++)
         if (cib_row_int(rows, i, 1))
             claimings[cib_row_int(rows, i, 1) - 1]->id = cib_row_int(rows, i, 2);
-    *left = cib_row_int(rows, 0, 0) ? still_without(claimings, *left) : 0;
+    *left = nothing ? 0 : still_without(claimings, *left);
     return CIB_OK;
 }
 

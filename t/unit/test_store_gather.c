@@ -108,12 +108,15 @@ static void ask_poisoned(fixture_t *fx, int number, apr_pool_t *pool)
     }
 }
 
-/* Everybody's turn is lost, but for those who have their wish. */
+/* Everybody's turn is lost, but for those who have their wish. The question gives others the time
+ * to come meanwhile. */
 static cib_error_t *grant_and_fail(cib_db_t *db, cib_wish_t *const *wishes, int count,
                                    apr_pool_t *pool)
 {
     caller_t *first = wishes[0]->baton;
+    int rotation;
 
+    CIB_TRY(cib_q_registration_rotation(db, &rotation, pool));
     CIB_TRY(count_callers(db, wishes, count, pool));
     wishes[0]->granted = first->granted = count > 1;
     return cib_error_detail(pool, cib_error(pool, CIB_REASON_UNAVAILABLE, APR_SUCCESS, NULL),
@@ -136,6 +139,36 @@ static void ask_in_vain(fixture_t *fx, int number, apr_pool_t *pool)
     }
 }
 
+/* Together they cannot be borne, and then, one by one, the database answers no more. */
+static int alone_in_vain; /* atomically */
+
+static cib_error_t *choke_and_hang(cib_db_t *db, cib_wish_t *const *wishes, int count,
+                                   apr_pool_t *pool)
+{
+    int rotation;
+
+    CIB_TRY(cib_q_registration_rotation(db, &rotation, pool));
+    CIB_TRY(count_callers(db, wishes, count, pool));
+    if (count > 1)
+        return cib_error(pool, CIB_REASON_INTERNAL, APR_SUCCESS, "choked");
+    if (__atomic_load_n(&largest, __ATOMIC_RELAXED) < 2)
+        return CIB_OK;
+    __atomic_add_fetch(&alone_in_vain, 1, __ATOMIC_RELAXED);
+    apr_sleep(apr_time_from_msec(1100));
+    return cib_error(pool, CIB_REASON_UNAVAILABLE, APR_SUCCESS, "hung");
+}
+
+static void ask_until_it_hangs(fixture_t *fx, int number, apr_pool_t *pool)
+{
+    for (int turns = 0; turns < 2000 && __atomic_load_n(&largest, __ATOMIC_RELAXED) < 2; turns++) {
+        caller_t me = {0};
+        cib_error_t *err = ask(fx, CIB_GATHER_MANY, choke_and_hang, &me, pool);
+
+        if (err && (err->reason != CIB_REASON_UNAVAILABLE || strcmp(err->message, "hung") != 0))
+            __atomic_store_n(&wrong, 1, __ATOMIC_RELAXED);
+    }
+}
+
 static void test_failures(fixture_t *fx)
 {
     caller_t me = {0};
@@ -149,6 +182,10 @@ static void test_failures(fixture_t *fx)
     in_threads(fx, THREADS, ask_in_vain);
     is_int(wrong, 0, "a batch that is lost fails all but those who had what they wished");
     ok(largest > 1, "some were together");
+    largest = 0;
+    in_threads(fx, THREADS, ask_until_it_hangs);
+    is_int(alone_in_vain, 1, "who is told that it does not answer tells all the others");
+    is_int(wrong, 0, "and they need not ask");
     is_reason(ask(fx, CIB_GATHER_ONE, grant_and_fail, &me, fx->pool), CIB_REASON_UNAVAILABLE,
               "one alone fails too");
 }
@@ -339,6 +376,28 @@ static void test_changed(fixture_t *fx, world_t *world)
     is_int(build_of(fx, second.id)->tagset_id, world->plain, "it gets one that it may take");
 }
 
+/* The first by whom the others are asked for finds nothing: that holds for those like it only. */
+static void test_first_changed(fixture_t *fx, world_t *world)
+{
+    cib_runner_t changed = world->runners[3], gone = world->runners[1];
+    cib_claiming_t first = {&changed, 0}, second = {&world->runners[1], 0};
+    cib_claiming_t third = {&world->runners[2], 0};
+    claiming_t all = {{&first, &second, &third}, 3};
+
+    changed.tags = "docker";
+    put_again(fx, world);
+    outside(fx, fx->params,
+            apr_psprintf(fx->pool, "DELETE FROM queue WHERE tagset_id = %" APR_INT64_T_FMT,
+                         world->plain));
+    is_fine(writing(fx, claim_all, &all), "the first has lost the tag that all builds have");
+    ok(!first.id && second.id && third.id, "the others get theirs");
+    put_again(fx, world);
+    gone.id = 987654321;
+    first.runner = &gone;
+    is_fine(writing(fx, claim_all, &all), "the first is gone");
+    ok(!first.id && second.id && third.id, "and the others get theirs");
+}
+
 /* --- ends */
 
 typedef struct ends_t {
@@ -467,6 +526,7 @@ static void tests(const char *driver)
     is_fine(writing(fx, make_world, &world), "make a world");
     test_claims(fx, &world);
     test_changed(fx, &world);
+    test_first_changed(fx, &world);
     test_ends(fx, &world);
     test_reads(fx, &world, 1);
     if (strcmp(driver, "pgsql") == 0)
