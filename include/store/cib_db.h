@@ -7,16 +7,17 @@
  *   cib_store_write   a function in a transaction that is committed if it succeeds
  *
  * Sections are short: no body is read, nothing is sent and nobody waits inside one. A section may
- * be run a second time from its start when the connection turned out dead or its statements stale,
- * so its only lasting effects are those in the database and in its baton's results.
+ * be run again from its start when the connection turned out dead, its statements stale or one of
+ * those it shares a commit with has failed, so its only lasting effects are those in the database
+ * and in its baton's results.
  *
  * SQLite: one writer at a time over all processes. The writes of a process that wait at the same
- * time are run one after the other by one of the waiting threads, each under a savepoint, and
- * committed together (group commit) under the instance's lock (flock, files/cib_lock.h); each is
- * answered only after COMMIT. So a writing function may run in another thread than its caller's,
- * which waits; its pool is its own all the while. PostgreSQL: each on its own connection, BEGIN and
- * COMMIT as plain statements (apr_dbd_transaction_start crashes on a dead connection);
- * CIB_WRITE_ONE saves both.
+ * time are run one after the other by one of the waiting threads, and committed together (group
+ * commit) under the instance's lock (flock, files/cib_lock.h); each is answered only after COMMIT.
+ * Where one fails all are rolled back and run once more, each under a savepoint. So a writing
+ * function may run in another thread than its caller's, which waits; its pool is its own all the
+ * while. PostgreSQL: each on its own connection, BEGIN and COMMIT as plain statements
+ * (apr_dbd_transaction_start crashes on a dead connection); CIB_WRITE_ONE saves both.
  *
  * Reasons: UNAVAILABLE when there is no connection, it is busy, full of others, or broke twice;
  * NO_SPACE when the database's disk is full; INTERNAL for a statement that fails for itself.

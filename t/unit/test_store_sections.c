@@ -85,18 +85,41 @@ static cib_error_t *spoil(cib_db_t *db, void *baton, apr_pool_t *pool)
     return cib_error(pool, CIB_REASON_FORBIDDEN, APR_SUCCESS, "mine alone");
 }
 
-static int lost, misled;
+/* The same, and the reason is told to this section first. */
+static cib_error_t *break_down(cib_db_t *db, void *baton, apr_pool_t *pool)
+{
+    CIB_TRY(cib_db_change(db, &roll_back, NULL, 0, NULL, pool));
+    return cib_q_need_add(db, 4711, 4712, pool);
+}
 
+static int is_reason_lost(const cib_error_t *err)
+{
+    return err->detail && !strncmp(err->detail, "database: ", 10);
+}
+
+static int lost, misled, garbled;
+
+/* Who is told forgets at once what it was told. */
 static void spoil_or_write(fixture_t *fx, int number, apr_pool_t *pool)
 {
-    for (int i = 0; i < WRITES; i++) {
-        cib_error_t *err = cib_store_write(fx->store, fx->source, CIB_WRITE_MANY,
-                                           number ? rotate : spoil, NULL, pool);
+    static const cib_section_fn spoilers[] = {spoil, break_down};
+    cib_section_fn section = number < 2 ? spoilers[number] : rotate;
 
-        if (number && err)
+    for (int i = 0; i < WRITES; i++) {
+        apr_pool_t *own;
+        cib_error_t *err;
+
+        must(apr_pool_create_unmanaged_ex(&own, NULL, NULL), "make a pool");
+        err = cib_store_write(fx->store, fx->source, CIB_WRITE_MANY, section, NULL, own);
+        if (section == rotate && err)
             __atomic_add_fetch(&lost, 1, __ATOMIC_SEQ_CST);
-        if (number && err && err->reason == CIB_REASON_FORBIDDEN)
+        if (section == rotate && err && err->reason == CIB_REASON_FORBIDDEN)
             __atomic_add_fetch(&misled, 1, __ATOMIC_SEQ_CST);
+        if (section == rotate && err && !is_reason_lost(err))
+            __atomic_add_fetch(&garbled, 1, __ATOMIC_SEQ_CST);
+        if (err && err->detail)
+            memset((char *)err->detail, '?', strlen(err->detail));
+        apr_pool_destroy(own);
     }
 }
 
@@ -104,9 +127,11 @@ static void test_spoiled(fixture_t *fx)
 {
     int before = rotation_now(fx);
 
-    in_threads(fx, 8, spoil_or_write);
+    in_threads(fx, THREADS, spoil_or_write);
     is_int(misled, 0, "nobody is told another's verdict");
-    is_int(rotation_now(fx) - before, 7 * WRITES - lost, "who was told of success has written");
+    is_int(garbled, 0, "and all why they have lost, also when who lost it is gone");
+    is_int(rotation_now(fx) - before, (THREADS - 2) * WRITES - lost,
+           "who was told of success has written");
 }
 
 /* A section that ignores the failure of its statement has failed all the same. */
