@@ -86,6 +86,15 @@ sub claim {
         $self->url('/ci/api/v1/builds/register')));
 }
 
+# The queue's value for a runner.
+sub last_update {
+    my ($self, $token) = @_;
+    my $out = run('curl', '-s', '-D', '-', '-H', 'Content-Type: application/json', '-d', qq({"token":"$token"}),
+        $self->url('/ci/api/v1/builds/register'));
+    my ($value) = $out =~ /^X-GitLab-Last-Update: (\S+)/mi or die "no X-GitLab-Last-Update in:\n$out";
+    return $value;
+}
+
 # The pids of httpd's children.
 sub children {
     my ($self) = @_;

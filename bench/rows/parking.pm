@@ -118,7 +118,7 @@ sub begin {
     # ten of each runner: the first of each process looks, and who has a build lets the next one look
     $self->{most_looks} = 3;
     # new ones, so it is everybody's
-    my $value = last_update($server, $self->{runners}[-1]);
+    my $value = $server->last_update($self->{runners}[-1]);
     my $clients = "$server->{dir}/clients";
     Bench::write_file($clients, join '', map { $self->{runners}[$_ % @{ $self->{runners} }] . " $value\n" } 0 .. $number - 1);
     $self->{pid} = IPC::Open2::open2(my $from, my $to, $self->program('parkload'), $server->{port}, $clients, $number);
@@ -140,14 +140,6 @@ sub directives {
     return join "\n", 'LoadModule status_module ' . modules_dir() . '/mod_status.so',
         '<Location /server-status>', 'SetHandler server-status', 'Require all granted', '</Location>', 'ListenBacklog 4096',
         'Timeout 600', 'KeepAliveTimeout 600', 'AsyncRequestWorkerFactor 1000', 'CIBuildsLongPoll 590s', 'CIBuildsAckTimeout Off', '';
-}
-
-sub last_update {
-    my ($server, $token) = @_;
-    my $out = CIB::Place::run('curl', '-s', '-D', '-', '-H', 'Content-Type: application/json', '-d', qq({"token":"$token"}),
-        $server->url('/ci/api/v1/builds/register'));
-    my ($value) = $out =~ /^X-GitLab-Last-Update: (\S+)/mi or die "no X-GitLab-Last-Update in:\n$out";
-    return $value;
 }
 
 # What ci-builds is made of, but for its commands.

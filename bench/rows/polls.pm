@@ -12,20 +12,12 @@ sub run {
     for my $driver (qw(sqlite3 pgsql)) {
         my $server = $bench->server($driver);
         my $idle = $server->ci_builds(qw(runner add --shared --tags idle --no-untagged));
-        my %env = (LAST_UPDATE => last_update($server, $idle->{token}));
+        my %env = (LAST_UPDATE => $server->last_update($idle->{token}));
         my $poll = sub { $bench->wrk($server, 'poll.lua', token => $idle->{token}, env => { %env, @_ }) };
         $bench->compare(what => "idle poll, $driver, 64 at once", unit => 'requests/s', goal => 0.9,
             ours => sub { $poll->() }, name => 'a handler that answers 204', theirs => sub { $poll->(TRIVIAL => 1) });
     }
     return;
-}
-
-sub last_update {
-    my ($server, $token) = @_;
-    my $out = CIB::Place::run('curl', '-s', '-D', '-', '-H', 'Content-Type: application/json', '-d', qq({"token":"$token"}),
-        $server->url('/ci/api/v1/builds/register'));
-    my ($value) = $out =~ /^X-GitLab-Last-Update: (\S+)/mi or die "no X-GitLab-Last-Update in:\n$out";
-    return $value;
 }
 
 1;

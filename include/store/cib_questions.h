@@ -259,8 +259,10 @@ cib_error_t *cib_q_claim(cib_db_t *db, const cib_runner_t *runner, apr_time_t no
 
 /* The same for several at once, whose runners have the same key: runners that may take the same
  * builds. On PostgreSQL it is one statement, or a few where others claim too; they get the builds
- * that they would get one after the other, in their order. Where it fails, who has an `id` by then
- * has a claim that is committed (CIB_WRITE_ONE). W */
+ * that they would get one after the other, in their order; but shared runners where one project has
+ * more tag sets waiting than the statement looks at (8, and 4 for each of them) may all get that
+ * project's. Where it fails, who has an `id` by then has a claim that is committed
+ * (CIB_WRITE_ONE). W */
 typedef struct cib_claiming_t {
     const cib_runner_t *runner;
     apr_int64_t id; /* 0: nothing was left */

@@ -158,20 +158,23 @@ static cib_error_t *sweep_folder(const cib_ctx_t *ctx, cib_area_e area, apr_int6
     return CIB_OK;
 }
 
-/* One folder of each area, drawn by lot. So no state has to be kept, or shared with the host that
+/* One folder of the area, drawn by lot. So no state has to be kept, or shared with the host that
  * holds the lease next, and yet no folder is passed over for ever. */
+static cib_error_t *sweep_drawn(const cib_ctx_t *ctx, cib_area_e area, cib_upkeep_report_t *report)
+{
+    apr_int64_t first_id;
+
+    CIB_TRY(cib_folder_draw(ctx, area, &first_id));
+    return first_id < 0 ? CIB_OK : sweep_folder(ctx, area, first_id, 0, report);
+}
+
+/* What cannot be read in the one keeps nobody from the other. */
 static cib_error_t *sweep_any(const cib_ctx_t *ctx, cib_upkeep_report_t *report)
 {
-    static const cib_area_e areas[] = {CIB_AREA_ARTIFACTS, CIB_AREA_TRACES};
+    cib_error_t *artifacts = sweep_drawn(ctx, CIB_AREA_ARTIFACTS, report);
+    cib_error_t *traces = sweep_drawn(ctx, CIB_AREA_TRACES, report);
 
-    for (int i = 0; i < 2; i++) {
-        apr_int64_t first_id;
-
-        CIB_TRY(cib_folder_draw(ctx, areas[i], &first_id));
-        if (first_id >= 0)
-            CIB_TRY(sweep_folder(ctx, areas[i], first_id, 0, report));
-    }
-    return CIB_OK;
+    return artifacts ? artifacts : traces;
 }
 
 static cib_error_t *sweep_area(const cib_ctx_t *ctx, cib_area_e area, int dry,
