@@ -183,6 +183,7 @@ LimitRequestBody 0
     MaxRequestWorkers 32
     MinSpareThreads 8
     MaxSpareThreads 32
+    AsyncRequestWorkerFactor 4
 </IfModule>
 <IfModule mpm_prefork_module>
     StartServers 6
