@@ -10,25 +10,29 @@ typedef struct looking_t {
     int can;
 } looking_t;
 
-static cib_error_t *look(cib_db_t *db, void *baton, apr_pool_t *pool)
+/* They may all take the same; but the first may have changed since it was looked up, so that it
+ * finds nothing says nothing of the others. */
+static cib_error_t *look(cib_db_t *db, cib_wish_t *const *wishes, int count, apr_pool_t *pool)
 {
-    looking_t *looking = baton;
+    int can = 0;
 
-    return cib_q_can_claim(db, looking->runner, &looking->can, pool);
+    for (int i = 0; i < count; i++) {
+        looking_t *looking = wishes[i]->baton;
+
+        if (!can)
+            CIB_TRY(cib_q_can_claim(db, looking->runner, &can, pool));
+        looking->can = can;
+    }
+    return CIB_OK;
 }
 
-/* On SQLite, where who claims has to wait until it may write: did the last who went to claim in
- * this process find something? Then the next one need not look first. */
-static int is_busy;
-
-/* On PostgreSQL a claim that finds nothing writes nothing anyhow. */
-static cib_error_t *may_find(const cib_ctx_t *ctx, const cib_runner_t *runner, int *may)
+/* Who finds nothing need not wait until it may write, nor be refused while nobody may. */
+static cib_error_t *may_find(const cib_ctx_t *ctx, const cib_runner_t *runner, const char *key,
+                             int *may)
 {
-    looking_t looking = {.runner = runner, .can = 1};
+    looking_t looking = {.runner = runner};
 
-    if (cib_store_driver(ctx->store) == CIB_DRIVER_SQLITE3 &&
-        !__atomic_load_n(&is_busy, __ATOMIC_RELAXED))
-        CIB_TRY(cib_read(ctx, look, &looking));
+    CIB_TRY(cib_gather(ctx, CIB_GATHER_READ, key, look, &looking));
     *may = looking.can;
     return CIB_OK;
 }
@@ -85,6 +89,7 @@ cib_error_t *cib_queue_claim(const cib_ctx_t *ctx, const cib_runner_t *runner,
                              const char *last_update, cib_claim_t *claim)
 {
     taking_t taking = {.claiming = {.runner = runner}, .ctx = ctx};
+    const char *key;
     int may;
 
     *claim = (cib_claim_t){0};
@@ -96,11 +101,11 @@ cib_error_t *cib_queue_claim(const cib_ctx_t *ctx, const cib_runner_t *runner,
     claim->current = nothing_changed(ctx, runner, last_update);
     if (claim->current)
         return CIB_OK;
-    CIB_TRY(may_find(ctx, runner, &may));
+    key = cib_q_claims_key(runner, ctx->pool);
+    CIB_TRY(may_find(ctx, runner, key, &may));
     if (!may)
         return CIB_OK;
-    CIB_TRY(cib_gather(ctx, CIB_GATHER_ONE, cib_q_claims_key(runner, ctx->pool), take, &taking));
-    __atomic_store_n(&is_busy, taking.claiming.id != 0, __ATOMIC_RELAXED);
+    CIB_TRY(cib_gather(ctx, CIB_GATHER_ONE, key, take, &taking));
     claim->build_id = taking.claiming.id;
     claim->telling = taking.telling;
     return CIB_OK;
