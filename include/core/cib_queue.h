@@ -18,8 +18,7 @@ typedef struct cib_claim_t {
 
 /* Claim for an authenticated runner. NOTHING: it is paused (no value is sent then). `last_update`
  * (or NULL) is what the runner sent: where it is current, and the instance can know that, there is
- * nothing and no search. A search without a result costs no write; on SQLite it may wait for
- * those who write, where the last one had a result. */
+ * nothing and no search. A search without a result costs no write. */
 cib_error_t *cib_queue_claim(const cib_ctx_t *ctx, const cib_runner_t *runner,
                              const char *last_update, cib_claim_t *claim);
 

@@ -138,8 +138,6 @@ cib_error_t *cib_q_build(cib_db_t *db, apr_int64_t id, cib_build_t **build, apr_
 cib_error_t *cib_q_builds_lock(cib_db_t *db, const apr_array_header_t *ids, apr_pool_t *pool);
 cib_error_t *cib_q_build_spec(cib_db_t *db, apr_int64_t id, cib_build_spec_t **spec,
                               apr_pool_t *pool);
-cib_error_t *cib_q_build_parts(cib_db_t *db, apr_int64_t id, cib_build_parts_t **parts,
-                               apr_pool_t *pool);
 /* All of a build that a runner is told, in one statement; of several at once on PostgreSQL (on
  * SQLite of one). A record that is not there is NULL; each goes to its own pool. */
 typedef struct cib_whole_t {

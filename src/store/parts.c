@@ -25,17 +25,9 @@ cib_error_t *cib_q_build_spec(cib_db_t *db, apr_int64_t id, cib_build_spec_t **s
 }
 
 /* Most builds have none of these, and then three questions are spared with each claim. */
-#define HAS(what, id)                                                                              \
-    "CASE WHEN EXISTS (SELECT 1 FROM " what " e WHERE e.build_id = " id ") THEN 1 ELSE 0 END"
-#define HAS_OF(what) HAS(what, "b.id")
+#define HAS(what)                                                                                  \
+    "CASE WHEN EXISTS (SELECT 1 FROM " what " e WHERE e.build_id = b.id) THEN 1 ELSE 0 END"
 #define PARTS_COLUMN_COUNT 5
-
-static const cib_sql_t parts_of = {
-    "SELECT s.commands, s.options, " HAS("build_variables", "s.build_id") ", " HAS(
-        "build_needs", "s.build_id") ", " HAS("artifacts", "s.build_id") " FROM build_specs s "
-                                                                         "WHERE s.build_id = %lld",
-    NULL,
-};
 
 static cib_build_parts_t *parts_in(const cib_rows_t *rows, apr_pool_t *pool)
 {
@@ -49,27 +41,17 @@ static cib_build_parts_t *parts_in(const cib_rows_t *rows, apr_pool_t *pool)
     return parts;
 }
 
-cib_error_t *cib_q_build_parts(cib_db_t *db, apr_int64_t id, cib_build_parts_t **parts,
-                               apr_pool_t *pool)
-{
-    cib_rows_t *rows;
-
-    CIB_TRY(cib_db_select(db, &parts_of, CIB_ARGS(CIB_INT(id)), PARTS_COLUMN_COUNT, &rows, pool));
-    *parts = cib_rows_count(rows) ? parts_in(rows, pool) : NULL;
-    return CIB_OK;
-}
-
 /* --- all of it at once */
 
-#define WHOLE_PARTS_OF                                                                             \
-    "c.commands, c.options, " HAS_OF("build_variables") ", " HAS_OF("build_needs") ", " HAS_OF(    \
-        "artifacts")
+#define OWNED CIB_BUILD_COLUMNS ", " CIB_PROJECT_COLUMNS("p.")
+#define OWNED_JOINS                                                                                \
+    "JOIN tagsets s ON s.id = b.tagset_id LEFT JOIN projects p ON p.id = b.project_id "
 #define WHOLE                                                                                      \
-    CIB_BUILD_COLUMNS ", " CIB_PROJECT_COLUMNS("p.") ", " WHOLE_PARTS_OF                           \
-                                                     ", " CIB_RUNNER_COLUMNS("r.")
+    OWNED ", c.commands, c.options, " HAS("build_variables") ", " HAS("build_needs") ", " HAS(     \
+        "artifacts") ", " CIB_RUNNER_COLUMNS("r.")
 #define WHOLE_JOINS                                                                                \
-    "JOIN tagsets s ON s.id = b.tagset_id LEFT JOIN projects p ON p.id = b.project_id "            \
-    "LEFT JOIN build_specs c ON c.build_id = b.id LEFT JOIN runners r ON r.id = b.runner_id "
+    OWNED_JOINS "LEFT JOIN build_specs c ON c.build_id = b.id "                                    \
+                "LEFT JOIN runners r ON r.id = b.runner_id "
 
 enum {
     WHOLE_PROJECT = CIB_BUILD_COLUMN_COUNT,
@@ -91,10 +73,6 @@ static const cib_sql_t wholes = {
 };
 
 /* The same without what only a runner is told. */
-#define OWNED CIB_BUILD_COLUMNS ", " CIB_PROJECT_COLUMNS("p.")
-#define OWNED_JOINS                                                                                \
-    "JOIN tagsets s ON s.id = b.tagset_id LEFT JOIN projects p ON p.id = b.project_id "
-
 enum { OWNED_PLACE = WHOLE_PARTS, OWNED_COLUMN_COUNT };
 
 static const cib_sql_t owned = {

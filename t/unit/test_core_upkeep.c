@@ -1,4 +1,6 @@
 /* What time does, and what `check` sees. */
+#include <unistd.h>
+
 #include "../../src/core/removal.h"
 #include "core/cib_artifact.h"
 #include "core/cib_upkeep.h"
@@ -491,6 +493,26 @@ static void test_orphans(core_t *core)
     finish(core, id, "success");
 }
 
+/* Artifacts that cannot be read keep nobody from the traces. */
+static void test_unreadable(core_t *core)
+{
+    const char *path = apr_pstrcat(core->pool, core->fx->dir, "/artifacts", NULL);
+    const char *away = apr_pstrcat(core->pool, path, ".away", NULL);
+    cib_upkeep_report_t report = {0};
+    int failed = 0, turns = 0;
+
+    must(apr_file_rename(path, away, core->pool), "move the artifacts away");
+    is_int(symlink("artifacts", path), 0, "and lead around in circles");
+    leave_trace(core, 4713);
+    while (report.orphans == 0 && turns++ < 1000)
+        failed +=
+            cib_upkeep_turn(&core->ctx, apr_time_now(), apr_time_now(), 100, 0, &report) != NULL;
+    is_int(report.orphans, 2, "the files of a trace without a row are found");
+    is_int(failed, turns, "and each turn says that something cannot be read");
+    is_int(unlink(path), 0, "the way back");
+    must(apr_file_rename(away, path, core->pool), "move the artifacts back");
+}
+
 /* Files of an area that are not ours: an NFS client's, a person's. */
 static void test_strangers(core_t *core)
 {
@@ -643,6 +665,7 @@ static void tests(const char *driver)
         test_tagsets_meanwhile(core);
     test_lease(core);
     test_orphans(core);
+    test_unreadable(core);
     test_strangers(core);
     test_jam(core);
     test_check(core);

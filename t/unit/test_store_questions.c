@@ -335,6 +335,17 @@ static cib_error_t *new_project(cib_db_t *db, apr_int64_t *id, apr_pool_t *pool)
     return cib_q_project_add(db, &project, 7, id, pool);
 }
 
+static cib_error_t *parts_of(cib_db_t *db, apr_int64_t id, cib_build_parts_t **parts,
+                             apr_pool_t *pool)
+{
+    cib_whole_t whole = {.id = id, .pool = pool}, *only = &whole;
+
+    CIB_TRY(cib_q_wholes(db, &only, 1, pool));
+    ok(whole.build && whole.build->id == id && whole.project, "its build and project");
+    *parts = whole.parts;
+    return CIB_OK;
+}
+
 static cib_error_t *ask_rows(cib_db_t *db, void *baton, apr_pool_t *pool)
 {
     cib_build_t fresh = {.status = CIB_PENDING,
@@ -396,14 +407,14 @@ static cib_error_t *ask_rows(cib_db_t *db, void *baton, apr_pool_t *pool)
     CIB_TRY(cib_q_build_spec(db, id, &spec, pool));
     is_str(spec->commands, "make\nmake check", "commands");
     is_str(spec->options, "{\"image\":\"debian\"}", "options");
-    CIB_TRY(cib_q_build_parts(db, first, &parts, pool));
+    CIB_TRY(parts_of(db, first, &parts, pool));
     ok(!parts, "no parts without a spec");
-    CIB_TRY(cib_q_build_parts(db, id, &parts, pool));
+    CIB_TRY(parts_of(db, id, &parts, pool));
     is_str(parts->spec.options, "{\"image\":\"debian\"}", "the same with its parts");
     ok(!parts->has_variables && !parts->has_needs && !parts->has_artifacts, "it has none");
     CIB_TRY(cib_q_variable_add(db, id, 0, &variable, pool));
     CIB_TRY(cib_q_need_add(db, id, first, pool));
-    CIB_TRY(cib_q_build_parts(db, id, &parts, pool));
+    CIB_TRY(parts_of(db, id, &parts, pool));
     ok(parts->has_variables && parts->has_needs && !parts->has_artifacts, "it has two now");
     is_reason(cib_q_project_remove(db, fresh.project_id, pool), CIB_REASON_CONFLICT,
               "a project with builds stays");
